@@ -1,0 +1,1 @@
+"""The embedded lab: a streaming market-data platform in small, made of real parts."""
