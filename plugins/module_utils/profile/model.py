@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine knows of a platform. All of it comes from inventory variables; nothing here names a real thing.
+
+One dataclass per contract section (``k2_platform`` -> ``Platform`` ...). Times are seconds unless the name says
+otherwise, memory is bytes, CPU is cores. Sections that a platform does not need are None or empty.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Optional, Union
+
+MASK = "********"
+
+
+def secret() -> Any:
+    """A dataclass field that never appears in a repr, a digest or evidence."""
+    return field(repr=False, metadata={"secret": True})
+
+
+class Scale(enum.Enum):
+    """How much of the real thing the platform is; only FULL can be signed off."""
+
+    FULL = "full"
+    LAB = "lab"
+
+
+class RuntimeKind(enum.Enum):
+    """What starts and watches a service's process."""
+
+    SUPERVISOR = "supervisor"
+    DOCKER = "docker"
+    SYSTEMD = "systemd"
+
+
+class ServiceKind(enum.Enum):
+    """What part a service plays; decides which measures apply to it. ``service`` makes no claim."""
+
+    SERVICE = "service"
+    SOURCE = "source"
+    FEED_HANDLER = "feed-handler"
+    BROKER = "broker"
+    PROCESSOR = "processor"
+    DATABASE = "database"
+    CACHE = "cache"
+    OBJECT_STORE = "object-store"
+    ORCHESTRATOR = "orchestrator"
+    WORKER = "worker"
+    PROXY = "proxy"
+    MONITORING = "monitoring"
+    DASHBOARD = "dashboard"
+    CONSOLE = "console"
+
+
+class Lifecycle(enum.Enum):
+    """Whether a service runs on (``long-running``) or does its work once and exits 0 (``one-shot``)."""
+
+    LONG_RUNNING = "long-running"
+    ONE_SHOT = "one-shot"
+
+
+class Store(enum.Enum):
+    """Which section says how to reach a tier."""
+
+    BROKER = "broker"
+    CLICKHOUSE = "clickhouse"
+    OBJECT_STORE = "object_store"
+
+    @property
+    def section(self) -> str:
+        """The contract section this store refers to."""
+        return f"k2_{self.value}"
+
+
+class Resolution(enum.Enum):
+    """How fine a time column is; what is coarser than a millisecond cannot carry a latency."""
+
+    MICROSECOND = "us"
+    MILLISECOND = "ms"
+    SECOND = "s"
+
+
+class FaultAction(enum.Enum):
+    """How a failure mode is brought about."""
+
+    KILL = "kill"
+    RESTART = "restart"
+    STOP = "stop"
+    PAUSE = "pause"
+    DISCONNECT = "disconnect"
+
+
+class LossAllowed(enum.Enum):
+    """Which loss a failure mode may cause."""
+
+    NONE = "none"
+    OUTAGE = "outage"
+
+
+class RecoveryFrom(enum.Enum):
+    """Time zero of a recovery."""
+
+    INJECTION = "injection"
+    HEAL = "heal"
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """How to reach one runtime. ``project`` narrows Docker to the containers of one Compose project."""
+
+    socket: str
+    timeout_s: float
+    project: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The host whose clock is the reference, and how far the controller's may lie from it."""
+
+    host: str
+    max_skew_ms: float
+
+
+@dataclass(frozen=True)
+class Platform:
+    """``k2_platform``."""
+
+    name: str
+    scale: Scale
+    runtime: RuntimeKind
+    runtimes: Mapping[str, RuntimeSettings]
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Resources:
+    """An amount of CPU (cores) and memory (bytes); None where nothing is stated."""
+
+    cpus: Optional[float]
+    memory_bytes: Optional[int]
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """Ready when GET ``url`` answers ``status``, and the body contains ``contains`` if that is given."""
+
+    url: str
+    status: int
+    contains: Optional[str]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class TcpProbe:
+    """Ready when ``host:port`` accepts a connection."""
+
+    host: str
+    port: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class SqlProbe:
+    """Ready when ClickHouse answers ``query``, with ``expect`` as its first value if that is given."""
+
+    query: str
+    expect: Optional[str]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class CommandProbe:
+    """Ready when ``argv`` exits 0 on the target."""
+
+    argv: tuple[str, ...]
+    timeout_s: float
+
+
+Probe = Union[HttpProbe, TcpProbe, SqlProbe, CommandProbe]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where a service's Prometheus metrics are and the job that scrapes them."""
+
+    url: str
+    job: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """One entry of ``k2_services``. ``unit`` is the runtime's name for it (program, container, unit)."""
+
+    name: str
+    runtime: RuntimeKind
+    unit: str
+    kind: ServiceKind
+    lifecycle: Lifecycle
+    exchange: Optional[str]
+    port: Optional[int]
+    budget: Optional[Resources]
+    limit: Optional[Resources]
+    probe: Optional[Probe]
+    metrics: Optional[Metrics]
+    tier: Optional[str]
+    restart_expected: bool
+    allow_faults: bool
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one exchange (source) in the broker."""
+
+    raw: str
+    normalised: Optional[str]
+    partitions: int
+
+
+@dataclass(frozen=True)
+class ConsumerGroup:
+    """A consumer group whose lag counts, the service behind it and what it reads."""
+
+    name: str
+    service: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Broker:
+    """``k2_broker``."""
+
+    bootstrap: str
+    topics: Mapping[str, Topics]
+    dead_letter: Optional[str]
+    groups: tuple[ConsumerGroup, ...]
+
+
+@dataclass(frozen=True)
+class ClickHouse:
+    """``k2_clickhouse``."""
+
+    host: str
+    port: int
+    secure: bool
+    username: str
+    database: str
+    timeout_s: float
+    password: str = secret()
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """The column that holds when a record passed a hop, and how fine it is."""
+
+    column: str
+    resolution: Resolution
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """The newest value of hop ``hop`` may be this old while data flows; age is taken on the store's own clock."""
+
+    hop: str
+    max_age_s: float
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One entry of ``k2_tiers``: a place every record passes, in the order of the data path.
+
+    ``exchange`` is set where the table holds a single exchange, else ``exchange_column`` tells them apart.
+    ``columns`` maps what the tier's values mean (``price``, ``open``...) to a column or SQL expression.
+    """
+
+    name: str
+    store: Store
+    table: str
+    exchange: Optional[str]
+    exchange_column: Optional[str]
+    key_columns: tuple[str, ...]
+    sequence_columns: tuple[str, ...]
+    offset_columns: tuple[str, ...]
+    time_columns: Mapping[str, TimeColumn]
+    price_column: Optional[str]
+    size_column: Optional[str]
+    valid_column: Optional[str]
+    timeframe: Optional[str]
+    source: Optional[str]
+    columns: Mapping[str, str]
+    freshness: Optional[Freshness]
+
+
+@dataclass(frozen=True)
+class Watermarks:
+    """``k2_watermarks``: the table that says how far the cold tier has come."""
+
+    host: str
+    port: int
+    database: str
+    username: str
+    table: str
+    name_column: str
+    time_column: str
+    max_age_s: float
+    sources: tuple[str, ...]
+    password: str = secret()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A scheduled flow and how often it must complete."""
+
+    name: str
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class Orchestrator:
+    """``k2_orchestrator``."""
+
+    url: str
+    deployments: tuple[Deployment, ...]
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """``k2_object_store``: an S3 endpoint."""
+
+    url: str
+    bucket: str
+    access_key: str
+    secret_key: str = secret()
+
+
+@dataclass(frozen=True)
+class Load:
+    """``k2_load``: rates (messages per second) by load name, and the p99 each must keep (milliseconds)."""
+
+    rates: Mapping[str, float]
+    targets: Mapping[str, float]
+    control_url: Optional[str]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``k2_budget``: what the whole platform may use; ``brief_factor`` times a budget is tolerated briefly."""
+
+    cpus: float
+    memory_bytes: int
+    brief_factor: float
+
+
+@dataclass(frozen=True)
+class FailureMode:
+    """One entry of ``k2_failure_modes``. ``not_applicable`` holds the reason where the platform has no such part."""
+
+    name: str
+    services: tuple[str, ...]
+    action: FaultAction
+    duration_s: float
+    max_recovery_s: float
+    recovery_from: RecoveryFrom
+    loss: LossAllowed
+    max_loss_s: float
+    not_applicable: Optional[str]
+
+
+@dataclass(frozen=True)
+class Alerting:
+    """``k2_alerting``: where rules are evaluated, routed and shown."""
+
+    prometheus_url: Optional[str]
+    alertmanager_url: Optional[str]
+    grafana_url: Optional[str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in the profile that is readable but contradicts itself: reported, not refused."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A platform as its inventory describes it."""
+
+    platform: Platform
+    services: Mapping[str, Service]
+    broker: Optional[Broker]
+    clickhouse: Optional[ClickHouse]
+    tiers: tuple[Tier, ...]
+    watermarks: Optional[Watermarks]
+    orchestrator: Optional[Orchestrator]
+    object_store: Optional[ObjectStore]
+    load: Optional[Load]
+    budget: Optional[Budget]
+    failure_modes: Mapping[str, FailureMode]
+    alerting: Optional[Alerting]
+    metric_names: Mapping[str, str]
+
+    @property
+    def exchanges(self) -> tuple[str, ...]:
+        """The exchanges (sources) of the platform, from its topics and services, sorted."""
+        named = {service.exchange for service in self.services.values() if service.exchange}
+        return tuple(sorted(named | set(self.broker.topics if self.broker else ())))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The profile as plain data with secrets masked, fit for evidence."""
+        plain = _masked(self)
+        assert isinstance(plain, dict)
+        return plain
+
+    def digest(self) -> str:
+        """``sha256:`` of the profile without its secrets: equal for equal meaning, whatever the variables' spelling."""
+        canonical = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return "sha256:" + hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _masked(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: MASK if f.metadata.get("secret") else _masked(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(item) for item in value]
+    return value

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that concern two places of the profile: references that lead nowhere, and statements that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..core.suggest import did_you_mean
+from .model import Finding, Profile, Resources, SqlProbe
+from .reader import Problem
+
+_GIB = 1024**3
+
+
+def check_references(profile: Profile) -> list[Problem]:
+    """Problems of names that are used but not defined, or defined twice."""
+    problems: list[Problem] = []
+    problems += _check_runtimes(profile)
+    problems += _check_exchanges(profile)
+    problems += _check_tiers(profile)
+    problems += _check_service_names(profile)
+    problems += _check_load(profile)
+    return problems
+
+
+def _missing(path: str, name: str, known: Iterable[str], what: str) -> list[Problem]:
+    names = list(known)
+    if name in names:
+        return []
+    return [Problem(path, what, repr(name), did_you_mean(name, names))]
+
+
+def _check_runtimes(profile: Profile) -> list[Problem]:
+    used = {"k2_platform.runtime": profile.platform.runtime}
+    for service in profile.services.values():
+        used.setdefault(f"k2_services.{service.name}.runtime", service.runtime)
+    return [
+        problem
+        for path, kind in used.items()
+        for problem in _missing(
+            path, kind.value, profile.platform.runtimes, "a runtime that k2_platform.runtimes describes"
+        )
+    ]
+
+
+def _check_exchanges(profile: Profile) -> list[Problem]:
+    """Exchanges are defined by the broker's topics; without a broker, by the services."""
+    if profile.broker is None or not profile.broker.topics:
+        return []
+    known = profile.broker.topics
+    used = [(f"k2_services.{s.name}.exchange", s.exchange) for s in profile.services.values()]
+    used += [(f"k2_tiers[{i}].exchange", tier.exchange) for i, tier in enumerate(profile.tiers)]
+    return [p for path, name in used if name for p in _missing(path, name, known, "an exchange of k2_broker.topics")]
+
+
+def _check_tiers(profile: Profile) -> list[Problem]:
+    problems: list[Problem] = []
+    names = [tier.name for tier in profile.tiers]
+    sections = {
+        "k2_broker": profile.broker,
+        "k2_clickhouse": profile.clickhouse,
+        "k2_object_store": profile.object_store,
+    }
+    for index, tier in enumerate(profile.tiers):
+        path = f"k2_tiers[{index}]"
+        if tier.name in names[:index]:
+            problems.append(Problem(f"{path}.name", "a name no other tier has", f"{tier.name!r} a second time"))
+        if sections[tier.store.section] is None:
+            problems.append(
+                Problem(f"{path}.store", f"{tier.store.section} to be described", f"no {tier.store.section}")
+            )
+        if tier.exchange and tier.exchange_column:
+            problems.append(
+                Problem(path, "exchange or exchange_column", "both", "give exchange where a table holds only one")
+            )
+        if tier.source is not None:
+            problems += _missing(f"{path}.source", tier.source, names, "a tier")
+        if tier.freshness is not None:
+            problems += _missing(
+                f"{path}.freshness.hop", tier.freshness.hop, tier.time_columns, "a hop of its time_columns"
+            )
+    for service in profile.services.values():
+        if isinstance(service.probe, SqlProbe) and profile.clickhouse is None:
+            problems.append(
+                Problem(f"k2_services.{service.name}.probe.sql", "k2_clickhouse to be described", "no k2_clickhouse")
+            )
+    return problems
+
+
+def _check_service_names(profile: Profile) -> list[Problem]:
+    problems: list[Problem] = []
+    units: dict[tuple[str, str], str] = {}
+    for service in profile.services.values():
+        key = (service.runtime.value, service.unit)
+        if key in units:
+            path = f"k2_services.{service.name}.unit"
+            problems.append(Problem(path, "a unit of its own", f"{service.unit!r}, also of {units[key]}"))
+        units[key] = service.name
+    seen: set[str] = set()
+    for index, group in enumerate(profile.broker.groups if profile.broker else ()):
+        path = f"k2_broker.groups[{index}]"
+        problems += _missing(f"{path}.service", group.service, profile.services, "a service of k2_services")
+        if group.name in seen:
+            problems.append(Problem(f"{path}.name", "a name no other group has", f"{group.name!r} a second time"))
+        seen.add(group.name)
+        problems += _check_group_topics(profile, path, group.topics)
+    for mode in profile.failure_modes.values():
+        for name in mode.services:
+            problems += _missing(
+                f"k2_failure_modes.{mode.name}.services", name, profile.services, "a service of k2_services"
+            )
+    return problems
+
+
+def _check_group_topics(profile: Profile, path: str, topics: Iterable[str]) -> list[Problem]:
+    assert profile.broker is not None
+    known = {t for pair in profile.broker.topics.values() for t in (pair.raw, pair.normalised) if t}
+    if profile.broker.dead_letter:
+        known.add(profile.broker.dead_letter)
+    return [p for topic in topics for p in _missing(f"{path}.topics", topic, known, "a topic of k2_broker")]
+
+
+def _check_load(profile: Profile) -> list[Problem]:
+    if profile.load is None:
+        return []
+    return [
+        problem
+        for name in profile.load.targets
+        for problem in _missing(f"k2_load.targets.{name}", name, profile.load.rates, "a load of k2_load.rates")
+    ]
+
+
+def contradictions(profile: Profile) -> tuple[Finding, ...]:
+    """What the profile states and contradicts elsewhere: budgets over limits, totals that do not add up, faults not allowed."""
+    findings: list[Finding] = []
+    budgets: dict[str, Resources] = {}
+    for service in profile.services.values():
+        if service.budget is None:
+            continue
+        budgets[service.name] = service.budget
+        if service.limit is not None:
+            findings += _over_limit(f"k2_services.{service.name}.budget", service.budget, service.limit)
+    if profile.budget is not None and budgets:
+        findings += _totals(profile.budget.cpus, profile.budget.memory_bytes, budgets)
+    for mode in profile.failure_modes.values():
+        refused = [n for n in mode.services if not profile.services[n].allow_faults]
+        if refused and mode.not_applicable is None:
+            text = f"breaks {', '.join(refused)}, which allow_faults does not permit: this mode will be refused"
+            findings.append(Finding(f"k2_failure_modes.{mode.name}", text))
+    return tuple(findings)
+
+
+def _over_limit(path: str, budget: Resources, limit: Resources) -> list[Finding]:
+    findings = []
+    if budget.cpus is not None and limit.cpus is not None and budget.cpus > limit.cpus:
+        findings.append(
+            Finding(f"{path}.cpus", f"{budget.cpus:g} cores exceed the limit of {limit.cpus:g}: the limit decides")
+        )
+    if budget.memory_bytes is not None and limit.memory_bytes is not None and budget.memory_bytes > limit.memory_bytes:
+        text = f"{_gib(budget.memory_bytes)} exceed the limit of {_gib(limit.memory_bytes)}: the limit decides"
+        findings.append(Finding(f"{path}.memory", text))
+    return findings
+
+
+def _totals(cpus: float, memory_bytes: int, budgets: Mapping[str, Resources]) -> list[Finding]:
+    findings = []
+    cpu_sum = sum(b.cpus or 0.0 for b in budgets.values())
+    memory_sum = sum(b.memory_bytes or 0 for b in budgets.values())
+    if abs(cpu_sum - cpus) > 1e-6:
+        findings.append(Finding("k2_budget.cpus", f"{cpus:g} cores, but the services' budgets sum to {cpu_sum:g}"))
+    if memory_sum != memory_bytes:
+        text = f"{_gib(memory_bytes)}, but the services' budgets sum to {_gib(memory_sum)}"
+        findings.append(Finding("k2_budget.memory", text))
+    return findings
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / _GIB:.2f} GiB"
