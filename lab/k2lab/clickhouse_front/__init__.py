@@ -1,0 +1,1 @@
+"""The lab's ClickHouse server: the real engine (chdb) behind ClickHouse's HTTP protocol."""
