@@ -1,0 +1,86 @@
+# Everything a user or a build server calls. `make` alone explains itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Found before .venv/bin goes to the head of PATH.
+PYTHON := $(or $(PYTHON),$(shell command -v python3))
+INVENTORY ?= inventory/lab
+# QUICK=1 shortens measurements; verdicts say so.
+QUICK ?=
+# Extra arguments for ansible-playbook, e.g. ARGS='--tags preflight'.
+ARGS ?=
+
+VENV := $(CURDIR)/.venv
+export PATH := $(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Ansible refuses to start under a locale that is not UTF-8.
+export LC_ALL := C.UTF-8
+
+PROVISION := PYTHONPATH=lab $(PYTHON) -m k2lab.provision
+PLAY := ansible-playbook -i $(INVENTORY) $(if $(filter-out 0 no false,$(QUICK)),-e k2_quick=true) $(ARGS)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  Settings: INVENTORY=inventory/lab  QUICK=1  ARGS='--tags preflight'  PYTHON=python3  K2_CACHE_DIR=~/.cache/k2-hardening"
+
+.PHONY: setup
+setup: ## Install what a run needs: .venv, the broker's jars
+	@$(PROVISION) --for run
+
+.PHONY: setup-dev
+setup-dev: ## The same, with what checks and tests need
+	@$(PROVISION) --for dev
+
+.PHONY: phase7
+phase7: setup ## Run every step against INVENTORY and render the report (QUICK=1: shortened)
+	@$(PLAY) playbooks/phase7.yml
+
+.PHONY: test
+test: setup-dev ## Run every stage of tests, with the time of each
+	@tests/run-all.sh
+
+.PHONY: lint
+lint: setup-dev ## Check style, types, layers and documents
+	@tests/lint.sh
+
+.PHONY: bench
+bench: setup-dev ## Measure the lab's hot path: latency by rate, highest sustained rate
+	@benchmarks/run.sh
+
+.PHONY: crash-test
+crash-test: setup-dev ## Kill each service of the hot path 50 times under load and compare what was sent with what is stored
+	@tests/crash-test.sh
+
+.PHONY: lab-up
+lab-up: setup ## Start the lab; ends when trades are in the candles
+	@$(PLAY) playbooks/lab_up.yml
+
+.PHONY: lab-down
+lab-down: setup ## Stop the lab, keep its data
+	@$(PLAY) playbooks/lab_down.yml
+
+.PHONY: lab-status
+lab-status: setup ## Show each service: state, pid, uptime, CPU, memory, port, probe
+	@bin/k2h status -i $(INVENTORY)
+
+.PHONY: requirements
+requirements: setup-dev ## Pin requirements/*.in and the checksums of lab/kafka/pom.xml anew
+	@for name in run dev; do \
+	  (cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.11 --upgrade "$$name.in" -o "$$name.txt"); \
+	done
+	@$(PROVISION) --write-kafka-manifest
+
+.PHONY: clean
+clean: ## Stop this clone's labs and remove what runs, tests and set-up made (not the shared cache)
+	@for lab in .lab*; do \
+	  if [ -e "$$lab/run" ]; then PYTHONPATH=lab $(VENV)/bin/python -m k2lab.control down --lab-dir "$$lab"; fi; \
+	done
+	rm -rf .lab* artifacts build .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/output
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+.PHONY: clean-cache
+clean-cache: ## Remove the cache that all clones of this user share
+	rm -rf -- "$$(PYTHONPATH=lab $(PYTHON) -c 'import os; from k2lab.provision.paths import shared_cache; print(shared_cache(os.environ))')"
