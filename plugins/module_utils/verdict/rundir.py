@@ -14,13 +14,14 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import boot_id, now_rfc3339
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Finding
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Verdict, run_verdict
 
 SCHEMA = 1
@@ -94,6 +95,7 @@ class RunInfo:
     versions: Mapping[str, str]
     git_commit: Optional[str]
     host_facts: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
 
 
 class RunDir:
@@ -123,7 +125,7 @@ class RunDir:
                 run = cls(root / f"{stamp[:19].replace('-', '').replace(':', '')}Z-{secrets.token_hex(3)}")
                 (run.path / EVIDENCE).mkdir(parents=True)
                 entries = [gate.to_json() for gate in gates]
-                _write_json(run.path / OWNER, vars(owner))
+                _write_json(run.path / OWNER, asdict(owner))
                 _write_json(
                     run.path / RUN,
                     {
@@ -138,6 +140,7 @@ class RunDir:
                         "versions": dict(info.versions),
                         "git_commit": info.git_commit,
                         "host": dict(info.host_facts),
+                        "findings": [asdict(finding) for finding in info.findings],
                     },
                 )
                 _write_json(

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gates of a profile: which there are, their targets, and which of them block.
+
+A run lists all of them from its first second. Thresholds come from the profile; a gate's id and wording have their home here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ansible_collections.k2.hardening.plugins.module_utils.measure.data_flow import watched_tiers
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
+
+STEPS = {"S0": "Preflight: is the platform healthy enough to test?"}
+
+
+def services_gate(profile: Profile) -> GateSpec:
+    """S0.1: every service is up."""
+    return GateSpec("S0.services", "Every service is up and ready", Op.EQ, len(profile.services), "services")
+
+
+def data_flow_gate(profile: Profile) -> GateSpec:
+    """S0.2: trades flow, per exchange, through every tier whose freshness the profile states."""
+    paths = sum(1 if tier.exchange else len(profile.exchanges) for tier in watched_tiers(profile))
+    return GateSpec("S0.data_flow", "Trades of every exchange flow through every tier", Op.EQ, paths, "tier x exchange")
+
+
+def watermarks_gate() -> GateSpec:
+    """S0.3: offload watermarks exist and advance."""
+    return GateSpec("S0.watermarks", "Offload watermarks exist and advance", Op.EQ, None, "watermarks")
+
+
+def schedule_gate() -> GateSpec:
+    """S0.4: the orchestrator's schedule shows recent completed runs."""
+    return GateSpec("S0.schedule", "The orchestrator's schedule completes its runs", Op.EQ, None, "deployments")
+
+
+def clocks_gate(profile: Profile) -> GateSpec:
+    """S0.5: clocks agree."""
+    return GateSpec("S0.clocks", "Clocks agree with the reference host", Op.LE, profile.platform.clock.max_skew_ms, "ms")
+
+
+def clean_start_gate() -> GateSpec:
+    """S0.6: nothing of an earlier run is left open."""
+    return GateSpec("S0.clean_start", "Nothing of an earlier run is left open", Op.EQ, 0, "open items")
+
+
+def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
+    """Every gate of ``profile``, in the order of the report."""
+    return (
+        services_gate(profile),
+        data_flow_gate(profile),
+        watermarks_gate(),
+        schedule_gate(),
+        clocks_gate(profile),
+        clean_start_gate(),
+    )
+
+
+def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult, ...]:
+    """All gates as a run begins: NOT_RUN; those of steps that the run does not select do not block it.
+
+    Where the profile has no such part at all, the gate is NOT_APPLICABLE from the start.
+    """
+    selected = set(selected_steps)
+    scale = Scale(profile.platform.scale.value)
+    absent = {}
+    unmeasured = {}
+    for gate, section, what in (
+        ("S0.watermarks", profile.watermarks, "k2_watermarks: this platform offloads nothing to a cold tier"),
+        ("S0.schedule", profile.orchestrator, "k2_orchestrator: this platform schedules nothing"),
+    ):
+        if section is None:
+            absent[gate] = f"the profile has no {what}"
+        else:
+            unmeasured[gate] = f"this release cannot measure what {what.partition(':')[0]} describes"
+    results = []
+    for spec in all_gates(profile):
+        if spec.id in absent:
+            results.append(GateResult(spec, Verdict.NOT_APPLICABLE, absent[spec.id], scale))
+        elif spec.step in selected:
+            reason = unmeasured.get(spec.id, "the run has not come to this gate")
+            results.append(GateResult(spec, Verdict.NOT_RUN, reason, scale))
+        else:
+            reason = f"step {spec.step} was not selected by tags"
+            results.append(GateResult(replace(spec, blocking=False), Verdict.NOT_RUN, reason, scale))
+    return tuple(results)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the gates of step S0 are decided, from what the target's modules brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import Skew
+from ansible_collections.k2.hardening.plugins.module_utils.measure.data_flow import Flow
+from ansible_collections.k2.hardening.plugins.module_utils.measure.leftovers import Place
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
+from ansible_collections.k2.hardening.plugins.module_utils.verdict import catalogue
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Scale, Verdict, decide
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """A service as the preflight sees it; ``why_not`` is empty when it is up, ``start_command`` would start it."""
+
+    name: str
+    up: bool
+    why_not: str
+    start_command: Optional[str]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A gate's result with the detail and the mechanism that go into its evidence file."""
+
+    result: GateResult
+    detail: Mapping[str, Any]
+    mechanism: str
+
+
+def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any]) -> Decided:
+    """S0.services: the count of services that are up must be the count of services in the profile."""
+    spec = catalogue.services_gate(profile)
+    down = [status for status in statuses if not status.up]
+    reason = "; ".join(
+        f"{status.name}: {status.why_not}" + (f" (start it with: {status.start_command})" if status.start_command else "")
+        for status in down
+    )
+    result = decide(spec, _scale(profile), len(statuses) - len(down), len(statuses), reason)
+    return Decided(result, {"services": dict(facts)}, "state from the runtime, readiness from each service's own probe")
+
+
+def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:
+    """S0.data_flow: every watched pair of tier and exchange must flow; one that could not be asked makes it INCONCLUSIVE.
+
+    A pair that was asked and stood still fails the gate, whatever else could not be asked.
+    """
+    spec = catalogue.data_flow_gate(profile)
+    standing = [flow for flow in flows if not flow.flowing]
+    unknown = [flow for flow in standing if flow.error]
+    reason = "; ".join(_why_standing(flow) for flow in standing)
+    flowing = len(flows) - len(standing)
+    # What could not be asked may or may not flow: it widens the interval instead of counting as a stand-still.
+    result = decide(spec, _scale(profile), flowing, len(flows), reason, low=flowing, high=flowing + len(unknown))
+    return Decided(
+        result,
+        {"flows": [asdict(flow) | {"flowing": flow.flowing} for flow in flows]},
+        "rows newer than the start of the watch and age of the newest row, on the store's own clock",
+    )
+
+
+def decide_clocks(profile: Profile, skews: Sequence[Skew]) -> Decided:
+    """S0.clocks: the greatest skew that the readings allow must be within the profile's limit."""
+    spec = catalogue.clocks_gate(profile)
+    errors = [f"{skew.name}: {skew.error}" for skew in skews if skew.error]
+    magnitudes = {skew.name: skew.magnitude_ms for skew in skews}
+    known = {name: magnitude for name, magnitude in magnitudes.items() if magnitude is not None}
+    readings = sum(skew.n for skew in skews)
+    detail = {"skews": [asdict(skew) for skew in skews]}
+    mechanism = "remote readings bracketed by own ones; the brackets' intersection bounds the skew"
+    low = max((least for least, _ in known.values()), default=None)
+    high = max((most for _, most in known.values()), default=None)
+    if spec.target is not None and low is not None and spec.op.holds(low, spec.target) and errors:
+        reason = "not every clock could be read: " + "; ".join(errors)
+        result = GateResult(spec, Verdict.INCONCLUSIVE, reason, _scale(profile), high, low, high, readings)
+        return Decided(result, detail, mechanism)
+    worst = max(known, key=lambda name: known[name][1], default="")
+    reason = "; ".join(errors)
+    result = decide(spec, _scale(profile), high, readings if known else 0, reason, low, high)
+    if worst and result.verdict is not Verdict.PASS:
+        detail["worst"] = worst
+    return Decided(result, detail, mechanism)
+
+
+def decide_clean_start(profile: Profile, places: Sequence[Place]) -> Decided:
+    """S0.clean_start: no open item in any searched place; a place that could not be searched may hide one."""
+    spec = catalogue.clean_start_gate()
+    found = [f"{place.place}: {item}" for place in places for item in place.open]
+    errors = [f"{place.place}: {place.error}" for place in places if place.error]
+    detail = {"places": [asdict(place) for place in places]}
+    mechanism = "undo journal on the target, silences of this tool in Alertmanager where the profile names one"
+    if errors and not found:
+        reason = "not every place could be searched: " + "; ".join(errors)
+        return Decided(GateResult(spec, Verdict.INCONCLUSIVE, reason, _scale(profile), n=len(places)), detail, mechanism)
+    reason = "; ".join(found + errors)
+    return Decided(decide(spec, _scale(profile), len(found), len(places), reason), detail, mechanism)
+
+
+def _why_standing(flow: Flow) -> str:
+    where = f"{flow.exchange} in {flow.table}"
+    if flow.error:
+        return f"{where}: {flow.error}"
+    if not flow.new_rows:
+        return f"{where}: no new row in {flow.watched_s:.1f} s"
+    return f"{where}: the newest row is {flow.newest_age_s:.1f} s old, at most {flow.max_age_s:g} s expected"
+
+
+def _scale(profile: Profile) -> Scale:
+    return Scale(profile.platform.scale.value)
