@@ -23,6 +23,6 @@ def run_program(main: Callable[[], int]) -> None:
     try:
         code = main()
     except LabError as error:
-        logging.getLogger("k2lab").error("%s", error)
+        logging.getLogger("k2lab").error("%s", error)  # noqa: TRY400 - the message is the whole story
         code = 1
     sys.exit(code)

@@ -10,7 +10,8 @@ It runs in a thread of its own, so the same class serves asyncio programs and sy
     with StatusServer("feed-handler-binance", port=23011, health=health):
         ...                                       # the program; or: server = StatusServer(...).start(); server.stop()
 
-/health answers 200 or 503 with {"service", "status": "ok" | "unhealthy", "reasons": [...], "pid", "uptime_s", ...details}.
+/health answers 200 or 503 with {"service", "status": "ok" | "unhealthy", "reasons": [...], "pid", "uptime_s", ...} and
+the details.
 /metrics renders the given prometheus_client registry (the process-wide one unless told) in the text format 0.0.4.
 """
 
@@ -190,5 +191,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(response.body)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         log.debug("%s %s", self.address_string(), format % args)
