@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface every runtime offers, and the values it speaks in.
+
+A *unit* is the runtime's own name for a service: a supervisor program, a container, a systemd unit. All calls run on
+the host where the processes are, and each is bounded by a timeout.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Optional
+
+from ...core.clock import Deadline
+from ...core.errors import DeadlineExceeded, K2Error, UnsupportedOperation
+from ...profile.model import RuntimeKind
+from ..procfs import read_stat
+
+POLL_S = 0.05
+
+
+class State(enum.Enum):
+    """The state of a unit, in words common to all runtimes."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    RESTARTING = "restarting"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    EXITED = "exited"
+    FAILED = "failed"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+class EventKind(enum.Enum):
+    """What happened to a unit."""
+
+    STARTED = "started"
+    EXITED = "exited"
+    STOPPED = "stopped"
+    KILLED = "killed"
+    OOM = "oom"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Status:
+    """A unit at one moment. ``restarts`` counts those the runtime made by itself, as far back as it remembers."""
+
+    state: State
+    pid: Optional[int] = None
+    uptime_s: Optional[float] = None
+    restarts: Optional[int] = None
+    exit_code: Optional[int] = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ResourceReading:
+    """CPU used so far (a counter, seconds) and memory now (bytes), read together.
+
+    ``memory_kind`` says which memory: ``pss`` of processes, or ``working_set`` of a cgroup (usage without inactive
+    page cache). ``oom_kills`` is None where the runtime cannot know.
+    """
+
+    monotonic_ns: int
+    cpu_seconds: float
+    memory_bytes: int
+    memory_kind: str
+    oom_kills: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the runtime reports about a unit; ``time_us`` is the runtime's own clock, UTC microseconds."""
+
+    unit: str
+    kind: EventKind
+    time_us: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One network of a unit with what is needed to restore it; plain enough for an undo journal."""
+
+    network: str
+    ipv4: Optional[str]
+    aliases: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data for the journal."""
+        return {"network": self.network, "ipv4": self.ipv4, "aliases": list(self.aliases)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Attachment:
+        """From the journal's plain data."""
+        return cls(network=data["network"], ipv4=data["ipv4"], aliases=tuple(data["aliases"]))
+
+
+class RuntimeFailure(K2Error):
+    """The runtime refused or failed a call."""
+
+
+class UnitMissing(RuntimeFailure):
+    """The runtime knows no such unit."""
+
+
+class UnitAmbiguous(RuntimeFailure):
+    """Several units answer to the name."""
+
+
+class NotRunning(RuntimeFailure):
+    """The unit has no process to act on."""
+
+
+class EventStream(abc.ABC):
+    """Events of units from the moment of subscription; use as a context manager."""
+
+    @abc.abstractmethod
+    def poll(self, timeout_s: float) -> list[Event]:
+        """New events; waits up to ``timeout_s`` for the first.
+
+        :raises RuntimeFailure: when the stream broke: no events is not the same as none seen.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End the subscription; may be called twice."""
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+class Runtime(abc.ABC):
+    """Observe and act on units. Errors: ``UnitMissing``, ``NotRunning``, ``UnsupportedOperation``, ``RuntimeFailure``,
+    ``SocketUnavailable``, ``DeadlineExceeded``."""
+
+    kind: RuntimeKind
+
+    @abc.abstractmethod
+    def status(self, unit: str) -> Status:
+        """The unit's state; a unit the runtime does not know is ``State.MISSING``, not an error."""
+
+    @abc.abstractmethod
+    def start(self, unit: str, timeout_s: float) -> None:
+        """Start the unit and wait until the runtime calls it running; nothing to do if it runs."""
+
+    @abc.abstractmethod
+    def stop(self, unit: str, timeout_s: float) -> None:
+        """Stop the unit for good (its supervisor does not start it again) and wait until it is down."""
+
+    @abc.abstractmethod
+    def pause(self, unit: str) -> None:
+        """Freeze the unit's processes without ending them."""
+
+    @abc.abstractmethod
+    def resume(self, unit: str) -> None:
+        """Undo ``pause``; nothing to do if it is not paused."""
+
+    @abc.abstractmethod
+    def attachments(self, unit: str) -> tuple[Attachment, ...]:
+        """The unit's networks, to be written to the undo journal before ``disconnect``."""
+
+    @abc.abstractmethod
+    def disconnect(self, unit: str, attachment: Attachment) -> None:
+        """Cut the unit off one of its networks."""
+
+    @abc.abstractmethod
+    def reconnect(self, unit: str, attachment: Attachment) -> None:
+        """Restore a network with its address and aliases; nothing to do if it is connected."""
+
+    @abc.abstractmethod
+    def resources(self, unit: str) -> ResourceReading:
+        """CPU and memory of the unit with all its child processes."""
+
+    @abc.abstractmethod
+    def logs(self, unit: str, tail: int) -> list[str]:
+        """The last ``tail`` lines the unit wrote, oldest first."""
+
+    @abc.abstractmethod
+    def events(self, units: tuple[str, ...]) -> EventStream:
+        """Subscribe to events of ``units``; complete when this returns, so subscribe before injecting a fault."""
+
+    @abc.abstractmethod
+    def start_command(self, unit: str) -> str:
+        """The shell command a person would type to start the unit."""
+
+    def pid(self, unit: str) -> int:
+        """The host's pid of the unit's main process.
+
+        :raises UnitMissing: :raises NotRunning: there is no such unit, or it has no process.
+        """
+        status = self.status(unit)
+        if status.state is State.MISSING:
+            raise self.missing(unit)
+        if status.pid is None:
+            raise NotRunning(
+                f"{unit} is not running",
+                expected="a main process",
+                seen=f"state {status.state.value}" + (f" ({status.detail})" if status.detail else ""),
+                action=self.start_command(unit),
+            )
+        return status.pid
+
+    def kill(self, unit: str) -> int:
+        """SIGKILL the main process from the host, as a crash would, so that restart policies act. Returns its pid.
+
+        Not through the runtime: a kill asked of Docker or supervisord counts as a stop and nothing restarts it.
+        """
+        pid = self.pid(unit)
+        self._check_killable(unit, pid)
+        send_signal(pid, signal.SIGKILL)
+        return pid
+
+    def restart(self, unit: str, timeout_s: float) -> None:
+        """Stop and start the unit in an orderly way, as an operator would."""
+        deadline = Deadline.after(timeout_s)
+        self.stop(unit, timeout_s)
+        self.start(unit, deadline.remaining())
+
+    def missing(self, unit: str) -> UnitMissing:
+        """The error for a unit that is not there."""
+        return UnitMissing(
+            f"{self.kind.value} knows no {unit!r}",
+            expected="a unit of that name",
+            seen="none",
+            action="correct unit under k2_services, or create it: " + self.start_command(unit),
+        )
+
+    def _check_killable(self, unit: str, pid: int) -> None:
+        """Refuse to signal a process that is not surely the unit's own."""
+        if pid <= 1 or read_stat(pid) is None:
+            raise UnsupportedOperation(
+                f"{unit} cannot be killed from here",
+                expected=f"its main process {pid} among this host's processes",
+                seen="no such process",
+                action="run this on the host whose kernel runs the unit",
+            )
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Signal one process of this host.
+
+    :raises NotRunning: it ended first. :raises RuntimeFailure: not permitted.
+    """
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError as error:
+        raise NotRunning(f"process {pid} ended before {number.name} reached it") from error
+    except PermissionError as error:
+        raise RuntimeFailure(
+            f"{number.name} to process {pid} is not permitted",
+            expected="to own the process or be root",
+            seen="permission denied",
+            action="run with become: true",
+        ) from error
+
+
+def wait_until(condition: Callable[[], bool], deadline: Deadline, what: str, seen: Callable[[], str]) -> None:
+    """Poll ``condition`` until it holds.
+
+    :raises DeadlineExceeded: naming ``what`` was awaited and what ``seen`` tells at the end.
+    """
+    while not condition():
+        if deadline.passed:
+            raise DeadlineExceeded(
+                f"{what} did not happen in time", expected=what, seen=seen(), action="look at the unit's log"
+            )
+        time.sleep(min(POLL_S, deadline.remaining() or POLL_S))

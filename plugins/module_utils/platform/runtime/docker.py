@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers of a Docker Engine on this host.
+
+What real engines do shapes this file: a kill through the engine counts as a manual stop, so a crash is a SIGKILL from
+the host; a network disconnect drops the static address and the aliases, so they are saved first; events are
+subscribed to before anything is broken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import struct
+import time
+from collections import deque
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from ...core.clock import Deadline, utc_us
+from ...core.errors import UnsupportedOperation
+from ...profile.model import RuntimeKind, RuntimeSettings
+from . import cgroup
+from .base import (
+    Attachment,
+    EventStream,
+    NotRunning,
+    ResourceReading,
+    Runtime,
+    State,
+    Status,
+    UnitAmbiguous,
+    wait_until,
+)
+from .engine_api import EngineApi, EngineError
+from .engine_events import EngineEvents
+
+_STATES = {
+    "created": State.STOPPED,
+    "running": State.RUNNING,
+    "paused": State.PAUSED,
+    "restarting": State.RESTARTING,
+    "removing": State.STOPPING,
+    "exited": State.EXITED,
+    "dead": State.FAILED,
+}
+_PROJECT_LABEL = "com.docker.compose.project"
+_SERVICE_LABEL = "com.docker.compose.service"
+_NEVER = "0001-01-01T00:00:00Z"
+_HTTP_CONFLICT = (403, 409)
+_HTTP_NOT_FOUND = 404
+
+
+class DockerRuntime(Runtime):
+    """Units are containers, by container name or by their service name in Compose."""
+
+    kind = RuntimeKind.DOCKER
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        self._api = EngineApi(settings.socket, settings.timeout_s)
+        self._project = settings.project
+
+    # -- finding and inspecting --------------------------------------------------------------------------------------
+
+    def _find(self, unit: str) -> Optional[str]:
+        """The id of the unit's container; by name first, then by Compose label.
+
+        :raises UnitAmbiguous: several containers carry the label.
+        """
+        by_name = self._list({"name": [f"^/?{re.escape(unit)}$"]})
+        if by_name:
+            return str(by_name[0]["Id"])
+        labels = [f"{_SERVICE_LABEL}={unit}"]
+        if self._project is not None:
+            labels.append(f"{_PROJECT_LABEL}={self._project}")
+        found = self._list({"label": labels})
+        if len(found) > 1:
+            names = ", ".join(sorted(entry["Names"][0].lstrip("/") for entry in found))
+            raise UnitAmbiguous(
+                f"several containers are service {unit!r}",
+                expected="exactly one",
+                seen=names,
+                action="name the container as unit, or set k2_platform.runtimes.docker.project",
+            )
+        return str(found[0]["Id"]) if found else None
+
+    def _list(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._api.get("/containers/json", {"all": 1, "filters": json.dumps(filters)})
+        return found
+
+    def _id(self, unit: str) -> str:
+        found = self._find(unit)
+        if found is None:
+            raise self.missing(unit)
+        return found
+
+    def _inspect(self, unit: str) -> Optional[dict[str, Any]]:
+        container = self._find(unit)
+        if container is None:
+            return None
+        try:
+            info: dict[str, Any] = self._api.get(f"/containers/{container}/json")
+        except EngineError as error:
+            if error.status == _HTTP_NOT_FOUND:  # removed between the two calls
+                return None
+            raise
+        return info
+
+    def status(self, unit: str) -> Status:
+        """See ``Runtime``. ``detail`` carries the container's health where it has a check."""
+        info = self._inspect(unit)
+        if info is None:
+            return Status(State.MISSING)
+        state = info["State"]
+        pid = int(state["Pid"]) or None
+        health = state.get("Health", {}).get("Status", "")
+        details = [f"health {health}" if health and health != "none" else "", str(state.get("Error", ""))]
+        return Status(
+            state=_STATES.get(state["Status"], State.UNKNOWN),
+            pid=pid,
+            uptime_s=_age_s(state["StartedAt"]) if pid is not None else None,
+            restarts=int(info["RestartCount"]),
+            exit_code=int(state["ExitCode"]) if pid is None and state["FinishedAt"] != _NEVER else None,
+            detail=", ".join(part for part in details if part),
+        )
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def start(self, unit: str, timeout_s: float) -> None:
+        """See ``Runtime``."""
+        deadline = Deadline.after(timeout_s)
+        container = self._id(unit)
+        self._api.post(f"/containers/{container}/start")
+        wait_until(
+            lambda: self.status(unit).state is State.RUNNING,
+            deadline,
+            f"{unit} running",
+            lambda: f"state {self.status(unit).state.value}",
+        )
+
+    def stop(self, unit: str, timeout_s: float) -> None:
+        """See ``Runtime``. The engine sends SIGKILL itself when the grace period, half of the time, is over."""
+        container = self._id(unit)
+        self.resume(unit)
+        grace = max(1, math.floor(timeout_s / 2))
+        self._api.raw("POST", f"/containers/{container}/stop", {"t": grace}, extra_s=timeout_s)
+
+    def pause(self, unit: str) -> None:
+        """See ``Runtime``; the cgroup freezer, which the processes cannot notice."""
+        self.pid(unit)
+        if self.status(unit).state is not State.PAUSED:
+            self._api.post(f"/containers/{self._id(unit)}/pause")
+
+    def resume(self, unit: str) -> None:
+        """See ``Runtime``."""
+        status = self.status(unit)
+        if status.state is State.MISSING:
+            raise self.missing(unit)
+        if status.state is State.PAUSED:
+            self._api.post(f"/containers/{self._id(unit)}/unpause")
+
+    def _check_killable(self, unit: str, pid: int) -> None:
+        """Refuse a pid that is not the container's on this host, and a frozen one: it would die only when thawed."""
+        super()._check_killable(unit, pid)
+        container = self._id(unit)
+        if container not in cgroup.membership(pid):
+            raise UnsupportedOperation(
+                f"{unit} cannot be killed from here",
+                expected=f"process {pid} to be in the cgroup of container {container[:12]}",
+                seen="another cgroup: the engine runs on another host or in a virtual machine",
+                action="run this on the engine's host",
+            )
+        if self.status(unit).state is State.PAUSED:
+            raise NotRunning(
+                f"{unit} is paused: a SIGKILL would wait until it is resumed",
+                expected="state running",
+                seen="state paused",
+                action=f"docker unpause {shlex.quote(unit)}",
+            )
+
+    # -- network -----------------------------------------------------------------------------------------------------
+
+    def attachments(self, unit: str) -> tuple[Attachment, ...]:
+        """See ``Runtime``. The alias that the engine adds by itself, the short id, is left out."""
+        info = self._inspect(unit)
+        if info is None:
+            raise self.missing(unit)
+        short_id = str(info["Id"])[:12]
+        return tuple(
+            Attachment(
+                network=name,
+                ipv4=(endpoint.get("IPAMConfig") or {}).get("IPv4Address") or None,
+                aliases=tuple(alias for alias in endpoint.get("Aliases") or () if alias != short_id),
+            )
+            for name, endpoint in sorted(info["NetworkSettings"]["Networks"].items())
+        )
+
+    def disconnect(self, unit: str, attachment: Attachment) -> None:
+        """See ``Runtime``; nothing to do if it is cut off already."""
+        if any(current.network == attachment.network for current in self.attachments(unit)):
+            body = {"Container": self._id(unit), "Force": False}
+            self._api.post(f"/networks/{attachment.network}/disconnect", body=body)
+
+    def reconnect(self, unit: str, attachment: Attachment) -> None:
+        """See ``Runtime``."""
+        if any(current.network == attachment.network for current in self.attachments(unit)):
+            return
+        config: dict[str, Any] = {"Aliases": list(attachment.aliases)}
+        if attachment.ipv4 is not None:
+            config["IPAMConfig"] = {"IPv4Address": attachment.ipv4}
+        body = {"Container": self._id(unit), "EndpointConfig": config}
+        try:
+            self._api.post(f"/networks/{attachment.network}/connect", body=body)
+        except EngineError as error:
+            # Another undo of the same fault (the watchdog's) may have been first: that is the state asked for.
+            now = self.attachments(unit)
+            if error.status not in _HTTP_CONFLICT or all(a.network != attachment.network for a in now):
+                raise
+
+    # -- observing ---------------------------------------------------------------------------------------------------
+
+    def resources(self, unit: str) -> ResourceReading:
+        """See ``Runtime``; from the files of the container's cgroup."""
+        pid = self.pid(unit)
+        membership = cgroup.membership(pid)
+        if not membership:
+            raise NotRunning(f"{unit} ended while it was measured", seen=f"process {pid} gone")
+        return cgroup.read(cgroup.locate(membership))
+
+    def logs(self, unit: str, tail: int) -> list[str]:
+        """See ``Runtime``; stdout and stderr together."""
+        info = self._inspect(unit)
+        if info is None:
+            raise self.missing(unit)
+        query = {"stdout": 1, "stderr": 1, "tail": tail}
+        body = self._api.raw("GET", f"/containers/{info['Id']}/logs", query)
+        text = (body if info["Config"]["Tty"] else _demultiplex(body)).decode("utf-8", "replace")
+        return list(deque(text.splitlines(), maxlen=tail))
+
+    def events(self, units: tuple[str, ...]) -> EventStream:
+        """See ``Runtime``. The engine replays what it saw since just before the request, so nothing falls between."""
+        since_us = utc_us()
+        return EngineEvents(self._api, {self._id(unit): unit for unit in units}, since_us)
+
+    def start_command(self, unit: str) -> str:
+        """See ``Runtime``."""
+        return f"docker start {shlex.quote(unit)}"
+
+
+def _age_s(started: str) -> float:
+    """Seconds since the engine's RFC 3339 time, which may have nanoseconds that ``datetime`` cannot read."""
+    whole, _, fraction = started.rstrip("Z").partition(".")
+    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    return max(0.0, time.time() - moment.timestamp() - float(f"0.{fraction or 0}"))
+
+
+def _demultiplex(body: bytes) -> bytes:
+    """Join the frames (stream number, 3 zeros, big-endian length, payload) that carry logs without a terminal."""
+    parts = []
+    position = 0
+    while position + 8 <= len(body):
+        (length,) = struct.unpack_from(">I", body, position + 4)
+        parts.append(body[position + 8 : position + 8 + length])
+        position += 8 + length
+    return b"".join(parts)
