@@ -139,7 +139,9 @@ def _inspect(profile: Profile, runtimes: Runtimes, service: Service, sample_s: f
     if first is not None and sample_s > 0:
         time.sleep(sampled_from.remaining())
         last, problem = _resources(runtimes, service, status)
-        if last is not None:
+        if last is not None and last.cpu_seconds < first.cpu_seconds:
+            problem = "restarted while it was measured"
+        elif last is not None:
             cores = (last.cpu_seconds - first.cpu_seconds) / ((last.monotonic_ns - first.monotonic_ns) / NS_PER_S)
     return ServiceInfo(
         name=service.name,

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation that all modules of this collection share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The ``profile`` parameter."""
+
+    DOCUMENTATION = r"""
+options:
+  profile:
+    description:
+      - The platform as its inventory describes it, usually C(lookup('k2.hardening.profile'\)).
+      - Every key is checked at every depth, and all problems are told at once.
+    type: dict
+    required: true
+    suboptions:
+      k2_platform:
+        description: Name, scale, runtimes and reference clock.
+        type: dict
+        required: true
+      k2_services:
+        description: The services by name, each with runtime, unit, kind, port, budget and probe.
+        type: dict
+        required: true
+      k2_broker:
+        description: Bootstrap address, topics by exchange, consumer groups.
+        type: dict
+      k2_clickhouse:
+        description: How to query ClickHouse.
+        type: dict
+        suboptions:
+          host:
+            description: Name or address of the server.
+            type: str
+            required: true
+          port:
+            description: Its HTTP port.
+            type: int
+            required: true
+          secure:
+            description: Whether to use TLS.
+            type: bool
+          username:
+            description: A user; one that may only read is enough.
+            type: str
+            required: true
+          password:
+            description: The user's password; empty if it has none.
+            type: str
+            required: true
+          database:
+            description: The database that unqualified tables are in.
+            type: str
+            required: true
+          timeout_s:
+            description: Limit of one query in seconds.
+            type: float
+      k2_tiers:
+        description: The places every record passes, in the order of the data path.
+        type: list
+        elements: dict
+      k2_watermarks:
+        description: The table that says how far the cold tier has come.
+        type: dict
+        suboptions:
+          host:
+            description: Name or address of the Postgres server.
+            type: str
+            required: true
+          port:
+            description: Its port.
+            type: int
+            required: true
+          database:
+            description: The database that holds the table.
+            type: str
+            required: true
+          username:
+            description: A user that may read the table.
+            type: str
+            required: true
+          password:
+            description: The user's password; empty if it has none.
+            type: str
+            required: true
+          table:
+            description: The table of watermarks.
+            type: str
+            required: true
+          name_column:
+            description: The column that names the source of a row.
+            type: str
+            required: true
+          time_column:
+            description: The column with the time up to which data were moved.
+            type: str
+            required: true
+          max_age_s:
+            description: A watermark older than this many seconds is stale.
+            type: float
+            required: true
+          sources:
+            description: The sources that must have a row.
+            type: list
+            elements: str
+      k2_orchestrator:
+        description: Address of the orchestrator and the deployments that must run.
+        type: dict
+      k2_object_store:
+        description: How to reach the object store.
+        type: dict
+        suboptions:
+          url:
+            description: Address of the S3 endpoint.
+            type: str
+            required: true
+          bucket:
+            description: The bucket of the cold tier.
+            type: str
+            required: true
+          access_key:
+            description: The access key's id.
+            type: str
+            required: true
+          secret_key:
+            description: The access key's secret.
+            type: str
+            required: true
+      k2_load:
+        description: Load rates by name and the p99 each must keep.
+        type: dict
+      k2_budget:
+        description: What the whole platform may use.
+        type: dict
+      k2_failure_modes:
+        description: The failures to bring about, and the recovery that is expected.
+        type: dict
+      k2_alerting:
+        description: Where alerts are evaluated, routed and shown.
+        type: dict
+      k2_metric_names:
+        description: What the engine calls a metric, mapped to what the platform calls it.
+        type: dict
+"""

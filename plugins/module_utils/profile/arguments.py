@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``profile`` parameter that modules share; documented in the doc fragment ``k2.hardening.profile``.
+
+Sections that hold a password list their keys, because only so can Ansible keep the password out of logs and results.
+All other checking is ``parse_profile``'s, which tells all problems at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLAIN = ("k2_platform", "k2_services")
+_OPTIONAL = ("k2_broker", "k2_orchestrator", "k2_load", "k2_budget", "k2_failure_modes", "k2_alerting", "k2_metric_names")
+
+
+def profile_argument() -> dict[str, Any]:
+    """The argument spec of ``profile``."""
+    options: dict[str, Any] = {name: {"type": "dict", "required": True} for name in _PLAIN}
+    options.update({name: {"type": "dict"} for name in _OPTIONAL})
+    options["k2_tiers"] = {"type": "list", "elements": "dict"}
+    options["k2_clickhouse"] = {
+        "type": "dict",
+        "options": {
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "secure": {"type": "bool"},
+            "username": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "database": {"type": "str", "required": True},
+            "timeout_s": {"type": "float"},
+        },
+    }
+    options["k2_watermarks"] = {
+        "type": "dict",
+        "options": {
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "database": {"type": "str", "required": True},
+            "username": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "table": {"type": "str", "required": True},
+            "name_column": {"type": "str", "required": True},
+            "time_column": {"type": "str", "required": True},
+            "max_age_s": {"type": "float", "required": True},
+            "sources": {"type": "list", "elements": "str"},
+        },
+    }
+    options["k2_object_store"] = {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "bucket": {"type": "str", "required": True},
+            "access_key": {"type": "str", "required": True, "no_log": False},
+            "secret_key": {"type": "str", "required": True, "no_log": True},
+        },
+    }
+    return {"type": "dict", "required": True, "options": options}
