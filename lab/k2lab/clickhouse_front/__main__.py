@@ -1,68 +1,97 @@
-"""Run the lab's ClickHouse server until SIGTERM: ``python -m k2lab.clickhouse_front --data-dir DIR --port P --users FILE``."""
+"""Run the lab's ClickHouse server until SIGTERM."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from aiohttp import web
 
-from .engine import Engine
-from .server import Front, Limits
+from .datadir import DataDirLock, InUseError, listen
+from .engine import VERSION, Engine
+from .queries import Queries
+from .server import BodyLimits, Front
 from .users import Users, UsersFileError
 
 log = logging.getLogger("clickhouse_front")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the process's exit code."""
+    """Serve until SIGTERM or SIGINT; returns the process's exit code: 0 after a clean stop, 1 if it could not start."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    data_dir: Path = options.data_dir.absolute()
     try:
         users = Users.load(options.users)
-        engine = Engine(options.data_dir.absolute())
-    except (UsersFileError, ValueError, RuntimeError) as error:
-        log.error("%s", error)
+        sock = listen(options.host, options.port)
+        lock = DataDirLock(data_dir)
+        engine = Engine(data_dir)
+    except (UsersFileError, InUseError, ValueError, RuntimeError, OSError) as error:
+        log.error("cannot start: %s", error)
         return 1
-    try:
-        front = Front(engine, users, Limits(options.max_concurrent_queries, options.max_body_bytes))
-        asyncio.run(_serve(front, options.host, options.port, options.shutdown_timeout))
-    finally:
-        engine.close()
+    ended = asyncio.run(_serve(engine, users, sock, options))
+    if not ended:
+        _leave_at_once()
+    engine.close()
+    lock.release()
+    log.info("stopped")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="k2lab.clickhouse_front", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m k2lab.clickhouse_front", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="directory of the tables; made if absent")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--users", type=Path, required=True, help="JSON list of name, password_sha256, readonly, settings")
-    parser.add_argument("--max-concurrent-queries", type=int, default=32, help="beyond these: error 202 (default %(default)s)")
-    parser.add_argument("--max-body-bytes", type=int, default=256 << 20, help="unpacked (default %(default)s)")
-    parser.add_argument("--shutdown-timeout", type=float, default=15.0, help="seconds running queries get (default %(default)s)")
+    parser.add_argument("--users", type=Path, required=True, help="JSON: [{name, password_sha256, readonly, settings}]")
+    parser.add_argument("--max-concurrent-queries", type=_positive, default=32, help="more get error 202 (default %(default)s)")
+    parser.add_argument("--max-body-bytes", type=_positive, default=256 << 20, help="unpacked (default %(default)s)")
+    parser.add_argument("--shutdown-timeout", type=float, default=15.0, help="seconds that running queries get on SIGTERM")
     return parser
 
 
-async def _serve(front: Front, host: str, port: int, shutdown_timeout_s: float) -> None:
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, seen {number}")
+    return number
+
+
+async def _serve(engine: Engine, users: Users, sock: socket.socket, options: argparse.Namespace) -> bool:
+    """Serve until a signal; returns whether every query has ended."""
+    queries = Queries(engine, options.max_concurrent_queries)
     runner = web.AppRunner(
-        front.app(), auto_decompress=False, access_log=None, shutdown_timeout=shutdown_timeout_s, keepalive_timeout=60.0
+        Front(queries, users, BodyLimits(options.max_body_bytes)).app(),
+        access_log=None,
+        auto_decompress=False,  # aiohttp's own knows neither lz4 nor several frames
+        handler_cancellation=True,  # a client that hangs up cancels its request, see Queries.run
+        keepalive_timeout=60.0,
+        shutdown_timeout=options.shutdown_timeout,
     )
     await runner.setup()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        await web.TCPSite(runner, host, port).start()
-        log.info("ready on http://%s:%d", host, port)
-        await stop.wait()
-        log.info("stopping: running queries have %.0f s", shutdown_timeout_s)
-    finally:
-        await runner.cleanup()
+    await web.SockSite(runner, sock).start()
+    log.info("ClickHouse %s ready on http://%s:%d, data in %s", VERSION, *sock.getsockname()[:2], options.data_dir)
+    await stop.wait()
+    log.info("stopping: running queries have %.0f s", options.shutdown_timeout)
+    await runner.cleanup()
+    return await queries.stop_all()
+
+
+def _leave_at_once() -> NoReturn:
+    """End without waiting for query threads: tables are complete on disk at every moment, and SIGKILL would follow."""
+    log.warning("a query did not stop; leaving without it")
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ CONFIG_NAME: Final = "engine-config.xml"
 # acknowledged after a wait of up to 200 ms that gathers others, which is neither the lab's latency nor its durability.
 SERVER_SETTINGS: Final[dict[str, str]] = {
     "async_insert": "0",
-    "max_memory_usage": "1500000000",
+    "implicit_select": "0",  # chdb's own default would read a misspelt keyword as a column
+    "max_memory_usage": "1500000000",  # bytes, of one query
+    "max_result_bytes": "268435456",  # an answer is held in memory before it is sent
 }
 
 _LOG_TTL: Final = "event_date + INTERVAL 3 DAY"
@@ -32,6 +34,17 @@ def engine_config() -> str:
     )
     return f"""<clickhouse>
   <timezone>UTC</timezone>
+  <max_server_memory_usage>3000000000</max_server_memory_usage>
+  <mark_cache_size>67108864</mark_cache_size>
+  <index_mark_cache_size>16777216</index_mark_cache_size>
+  <primary_index_cache_size>67108864</primary_index_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <compiled_expression_cache_size>33554432</compiled_expression_cache_size>
+  <background_pool_size>2</background_pool_size>
+  <background_schedule_pool_size>4</background_schedule_pool_size>
+  <background_common_pool_size>2</background_common_pool_size>
+  <background_move_pool_size>1</background_move_pool_size>
+  <background_fetches_pool_size>1</background_fetches_pool_size>
 {logs}
 </clickhouse>
 """

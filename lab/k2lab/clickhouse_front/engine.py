@@ -16,6 +16,7 @@ from chdb import _chdb
 
 from .config import CONFIG_NAME, engine_config
 from .errors import ClickHouseError
+from .metrics import CREATE_ASYNCHRONOUS_METRICS
 from .users import ReadOnly
 
 VERSION: Final[str] = chdb.engine_version
@@ -63,6 +64,9 @@ class Engine:
         config.write_text(engine_config())
         self._path = f"{data_dir / 'engine'}?config-file={config}"
         self._anchor = _chdb.connect(self._path)  # the engine shuts down with its last connection
+        # The log tables appear with their first flush; the database `system` starts empty each time, see README.md.
+        for statement in ("SYSTEM FLUSH LOGS", CREATE_ASYNCHRONOUS_METRICS):
+            self.query(SessionSpec(query_id="start"), statement, "Null")
 
     def close(self) -> None:
         """Shut the engine down: parts are complete at every moment, logs are flushed."""

@@ -1,4 +1,4 @@
-"""Bodies in ClickHouse's HTTP encodings: gzip, deflate, zstd, lz4, and its own checksummed blocks (`compress=1`).
+"""Bodies in the encodings of HTTP that ClickHouse speaks: gzip, deflate, zstd and lz4 frames.
 
 A client may send one frame per block of rows, so a body is read until its last byte: a reader that stops behind the
 first frame loses rows without an error. Every size is bounded, because a small body can unpack to a huge one.
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import lz4.frame
 from backports import zstd
 
-from .errors import CANNOT_DECOMPRESS, QUERY_IS_TOO_LARGE, ClickHouseError, BAD_ARGUMENTS
+from .errors import BAD_ARGUMENTS, CANNOT_DECOMPRESS, QUERY_IS_TOO_LARGE, ClickHouseError
 
 ENCODINGS: Final = ("zstd", "lz4", "gzip", "deflate")  # in the order we prefer to answer in
 

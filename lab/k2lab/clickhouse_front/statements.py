@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from .errors import INTO_OUTFILE_NOT_ALLOWED, NOT_IMPLEMENTED, SYNTAX_ERROR, ClickHouseError
 
-_TOKEN = re.compile(
+_TOKEN: Final = re.compile(
     rb"""
       (?P<space>\s+ | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/)
     | (?P<quoted>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`\\]|\\.|``)*` | (?P<tag>\$\w*\$).*?(?P=tag))
@@ -23,7 +24,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_DATA_GAP = re.compile(rb"[ \t\f]*\r?\n?")
+_READING: Final = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "("})
+_DATA_GAP: Final = re.compile(rb"[ \t\f]*\r?\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Statement:
     output_format: str | None = None
     data_start: int | None = None
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether nothing is lost when the statement is stopped in the middle."""
+        return self.kind in _READING
+
 
 def tokens(text: bytes) -> Iterator[Token]:
     """The tokens of `text` without blanks and comments, lazily: data behind an INSERT is never looked at."""
@@ -83,7 +90,10 @@ def parse(text: bytes, default_input_format: str = "Values") -> Statement:
         raise ClickHouseError.of(SYNTAX_ERROR, "Empty query: expected a statement in the URL's `query` or in the body")
     if first.is_word("INSERT"):
         return _parse_insert(text, stream, default_input_format)
-    return _parse_other(text, first.text.upper(), first, stream)
+    statement = _parse_other(text, first.text.upper(), first, stream)
+    if statement.kind == "KILL":
+        return Statement("KILL", rewrite_kill(statement.sql), None, statement.output_format)
+    return statement
 
 
 def _parse_insert(text: bytes, stream: Iterator[Token], default_input_format: str) -> Statement:
@@ -133,6 +143,8 @@ def _parse_other(text: bytes, kind: str, first: Token, stream: Iterator[Token]) 
             raise ClickHouseError.of(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed: the answer goes to the client")
         if previous.is_word("PYTHON") and token.text == "(":
             raise ClickHouseError.of(NOT_IMPLEMENTED, "Table function Python() reaches into the server's own process")
+        if kind == "SYSTEM" and previous is first and token.text.upper() in ("SHUTDOWN", "KILL"):
+            raise ClickHouseError.of(NOT_IMPLEMENTED, "The server is stopped by SIGTERM: the engine would end its process group")
         if just_named and not (ended or token.is_word("SETTINGS")):
             output_format = None  # only SETTINGS or the end can follow a FORMAT clause: `format` was a name
         just_named = previous.is_word("FORMAT") and previous.depth == 0 and token.kind == "word"
