@@ -22,7 +22,8 @@ _POLL_S = 0.5
 @dataclass(frozen=True)
 class ServiceInfo:
     """One service. Figures that could not be had are None and ``problem`` says why; ``ready`` is the verdict-free sum:
-    it runs (a one-shot has exited 0) and its probe, if it has one, succeeds."""
+    it runs (a one-shot has exited 0) and its probe, if it has one, succeeds.
+    """
 
     name: str
     kind: str
@@ -118,7 +119,7 @@ def _round(profile: Profile, runtimes: Runtimes, sample_s: float, timeout_s: flo
         tasks = [pool.submit(_inspect, profile, runtimes, service, sample_s) for service in services]
         wait(tasks, timeout=deadline.remaining())
         return tuple(
-            task.result() if task.done() else _unknown(runtimes, service, f"no answer within {timeout_s:g} s")
+            task.result() if task.done() else _unknown(profile, service, f"no answer within {timeout_s:g} s", None)
             for service, task in zip(services, tasks)
         )
     finally:
@@ -130,10 +131,10 @@ def _inspect(profile: Profile, runtimes: Runtimes, service: Service, sample_s: f
     try:
         status = runtimes.of(service).status(service.unit)
     except K2Error as error:
-        return _unknown(runtimes, service, str(error))
+        return _unknown(profile, service, str(error), _probe(profile, service))
     first, problem = _resources(runtimes, service, status)
     sampled_from = Deadline.after(sample_s)
-    probe = None if service.probe is None else run_probe(service.probe, profile.clickhouse)
+    probe = _probe(profile, service)
     cores: Optional[float] = None
     last = first
     if first is not None and sample_s > 0:
@@ -182,12 +183,13 @@ def _runs(service: Service, status: Status) -> bool:
     return status.state is State.RUNNING
 
 
-def _unknown(runtimes: Runtimes, service: Service, problem: str) -> ServiceInfo:
-    """A service of which nothing could be learnt, except how to start it."""
-    try:
-        command = runtimes.of(service).start_command(service.unit)
-    except K2Error:  # the runtime has no client; `problem` says so already
-        command = ""
+def _probe(profile: Profile, service: Service) -> Optional[ProbeResult]:
+    return None if service.probe is None else run_probe(service.probe, profile.clickhouse)
+
+
+def _unknown(profile: Profile, service: Service, problem: str, probe: Optional[ProbeResult]) -> ServiceInfo:
+    """A service whose runtime does not tell its state. What helps is what brings up the runtime, if the profile knows."""
+    settings = profile.platform.runtimes.get(service.runtime.value)
     return ServiceInfo(
         name=service.name,
         kind=service.kind.value,
@@ -204,8 +206,8 @@ def _unknown(runtimes: Runtimes, service: Service, problem: str) -> ServiceInfo:
         memory_bytes=None,
         memory_kind=None,
         oom_kills=None,
-        probe=None,
+        probe=probe,
         probe_what=None if service.probe is None else describe_probe(service.probe),
-        start_command=command,
+        start_command=(settings.start_command or "") if settings else "",
         problem=problem,
     )

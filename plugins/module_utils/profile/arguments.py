@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 _PLAIN = ("k2_platform", "k2_services")
-_OPTIONAL = ("k2_broker", "k2_orchestrator", "k2_load", "k2_budget", "k2_failure_modes", "k2_alerting", "k2_metric_names")
+_OPTIONAL = (
+    "k2_broker",
+    "k2_orchestrator",
+    "k2_load",
+    "k2_budget",
+    "k2_failure_modes",
+    "k2_alerting",
+    "k2_metric_names",
+)
 
 
 def profile_argument() -> dict[str, Any]:

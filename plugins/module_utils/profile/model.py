@@ -110,11 +110,16 @@ class RecoveryFrom(enum.Enum):
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """How to reach one runtime. ``project`` narrows Docker to the containers of one Compose project."""
+    """How to reach one runtime.
+
+    ``project`` narrows Docker to the containers of one Compose project. ``start_command`` brings up the runtime with
+    all its services; it is told when the runtime itself does not answer.
+    """
 
     socket: str
     timeout_s: float
     project: Optional[str] = None
+    start_command: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ def _read_runtime(name: str, node: Node) -> RuntimeSettings:
         socket=(node.opt_text("socket") or default) if default else node.text("socket"),
         timeout_s=node.number("timeout_s", low=0.1, high=600, unit="seconds", default=RUNTIME_TIMEOUT_S),
         project=node.opt_text("project"),
+        start_command=node.opt_text("start_command"),
     )
 
 

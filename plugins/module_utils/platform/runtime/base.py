@@ -151,7 +151,8 @@ class EventStream(abc.ABC):
 
 class Runtime(abc.ABC):
     """Observe and act on units. Errors: ``UnitMissing``, ``NotRunning``, ``UnsupportedOperation``, ``RuntimeFailure``,
-    ``SocketUnavailable``, ``DeadlineExceeded``."""
+    ``SocketUnavailable``, ``DeadlineExceeded``.
+    """
 
     kind: RuntimeKind
 

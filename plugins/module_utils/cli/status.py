@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`k2h status`: the state of every service, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from ..platform.stack import ServiceInfo, StackInfo, inspect_stack
+from .inventory import load_profile
+from .table import MISSING, render_table, show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXIT_READY = 0
+EXIT_NOT_READY = 1
+_HEADER = ("SERVICE", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "PORT", "PROBE")
+_RIGHT = ("PID", "UPTIME", "CPU", "MEMORY", "PORT")
+
+
+def register(commands: Subcommands) -> None:
+    """Add the command to the program."""
+    parser = commands.add_parser("status", help="state of every service", description=__doc__)
+    parser.add_argument("-i", "--inventory", required=True, help="inventory that describes the platform")
+    parser.add_argument("--host", default="localhost", help="host whose variables to use (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--sample-seconds", type=float, default=1.0, help="window of the CPU figure (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="give up after this many seconds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait up to this long until all services are ready"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the state; 0 when every service is ready, else 1."""
+    profile = load_profile(options.inventory, options.host)
+    stack = inspect_stack(
+        profile, sample_s=options.sample_seconds, timeout_s=options.timeout, wait_for_ready_s=options.wait
+    )
+    if options.json:
+        json.dump(
+            {"profile": profile.platform.name, "digest": profile.digest(), **stack.as_dict()}, sys.stdout, indent=2
+        )
+        print()
+    else:
+        print(render(profile.platform.name, stack))
+    return EXIT_READY if stack.all_ready else EXIT_NOT_READY
+
+
+def render(platform: str, stack: StackInfo) -> str:
+    """The table, then for each service that is not ready what is wrong and what would start it."""
+    ready = sum(service.ready for service in stack.services)
+    parts = [
+        render_table(_HEADER, [_row(service) for service in stack.services], _RIGHT),
+        f"{platform}: {ready} of {len(stack.services)} services ready",
+    ]
+    parts += _complaints([service for service in stack.services if not service.ready])
+    return "\n".join(parts)
+
+
+def _row(service: ServiceInfo) -> tuple[str, ...]:
+    return (
+        service.name,
+        service.state,
+        MISSING if service.pid is None else str(service.pid),
+        show_seconds(service.uptime_s),
+        MISSING if service.cpu_cores is None else f"{service.cpu_cores:.2f}",
+        show_bytes(service.memory_bytes),
+        MISSING if service.port is None else str(service.port),
+        _probe(service),
+    )
+
+
+def _probe(service: ServiceInfo) -> str:
+    if service.probe is None:
+        return MISSING
+    return f"ok {service.probe.latency_ms:.0f} ms" if service.probe.ok else f"FAIL {service.probe.detail}"
+
+
+def _complaints(services: list[ServiceInfo]) -> list[str]:
+    """What is wrong and what would help; said once where it is the same for several, as when the runtime is down."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for service in services:
+        groups.setdefault((_reason(service), service.start_command), []).append(f"{service.name} ({service.state})")
+    lines = []
+    for (reason, command), names in groups.items():
+        lines.append(f"  {', '.join(names)}: {reason}")
+        if command:
+            lines.append(f"    start: {command}")
+    return lines
+
+
+def _reason(service: ServiceInfo) -> str:
+    if service.problem:
+        return service.problem
+    if service.probe is not None and not service.probe.ok:
+        return f"probe {service.probe_what}: {service.probe.detail}"
+    return "not running"
