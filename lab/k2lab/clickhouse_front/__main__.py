@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         lock = DataDirLock(data_dir)
         engine = Engine(data_dir)
     except (UsersFileError, InUseError, ValueError, RuntimeError, OSError) as error:
-        log.error("cannot start: %s", error)
+        log.error("cannot start: %s", error)  # noqa: TRY400  # for whoever starts it: the reason, no traceback
         return 1
     ended = asyncio.run(_serve(engine, users, sock, options))
     if not ended:
@@ -51,9 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--users", type=Path, required=True, help="JSON: [{name, password_sha256, readonly, settings}]")
-    parser.add_argument("--max-concurrent-queries", type=_positive, default=32, help="more get error 202 (default %(default)s)")
+    parser.add_argument(
+        "--max-concurrent-queries", type=_positive, default=32, help="more get error 202 (default %(default)s)"
+    )
     parser.add_argument("--max-body-bytes", type=_positive, default=256 << 20, help="unpacked (default %(default)s)")
-    parser.add_argument("--shutdown-timeout", type=float, default=15.0, help="seconds that running queries get on SIGTERM")
+    parser.add_argument(
+        "--shutdown-timeout", type=float, default=15.0, help="seconds that running queries get on SIGTERM"
+    )
     return parser
 
 

@@ -7,13 +7,18 @@ and of the data (both uint32, little endian), and the data. Layout: src/Compress
 from __future__ import annotations
 
 import struct
+import sys
 from typing import Final
 
 import lz4.block
-from backports import zstd
 from clickhouse_cityhash.cityhash import CityHash128
 
 from .errors import CANNOT_DECOMPRESS, QUERY_IS_TOO_LARGE, ClickHouseError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _HEADER: Final = struct.Struct("<BII")
 _CHECKSUM_BYTES: Final = 16
@@ -47,7 +52,9 @@ def unpack(body: bytes, limit: int) -> bytes:
             raise _damaged(position, "the checksum does not match")
         size += data_bytes
         if size > limit:
-            raise ClickHouseError.of(QUERY_IS_TOO_LARGE, f"The body unpacks to more than {limit} bytes; send it in parts")
+            raise ClickHouseError.of(
+                QUERY_IS_TOO_LARGE, f"The body unpacks to more than {limit} bytes; send it in parts"
+            )
         pieces.append(_unpack_one(method, block[_HEADER.size :], data_bytes, position))
         position = start + block_bytes
     return b"".join(pieces)

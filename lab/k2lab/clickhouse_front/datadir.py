@@ -65,7 +65,9 @@ def _holder_of(port: int) -> int | None:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
         return None
-    return next((c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port), None)
+    return next(
+        (c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port), None
+    )
 
 
 def _describe(pid: int | None) -> str:

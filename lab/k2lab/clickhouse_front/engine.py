@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import chdb
 from chdb import _chdb
@@ -58,12 +58,14 @@ class Engine:
 
     def __init__(self, data_dir: Path) -> None:
         if unusable := _URL_MEANING & set(str(data_dir)):
-            raise ValueError(f"the data directory {data_dir} contains {sorted(unusable)}, which chdb takes for an option")
+            raise ValueError(
+                f"the data directory {data_dir} contains {sorted(unusable)}, which chdb takes for an option"
+            )
         data_dir.mkdir(parents=True, exist_ok=True)
         config = data_dir / CONFIG_NAME
         config.write_text(engine_config())
         self._path = f"{data_dir / 'engine'}?config-file={config}"
-        self._anchor = _chdb.connect(self._path)  # the engine shuts down with its last connection
+        self._anchor = _open(self._path)  # the engine shuts down with its last connection
         # The log tables appear with their first flush; the database `system` starts empty each time, see README.md.
         for statement in ("SYSTEM FLUSH LOGS", CREATE_ASYNCHRONOUS_METRICS):
             self.query(SessionSpec(query_id="start"), statement, "Null")
@@ -105,7 +107,7 @@ class _Session:
     """One connection to the engine, prepared by a spec and closed after one statement."""
 
     def __init__(self, path: str, spec: SessionSpec) -> None:
-        self._connection = _chdb.connect(path)
+        self._connection = _open(path)
         try:
             self._prepare(spec)
         except BaseException:
@@ -126,7 +128,7 @@ class _Session:
             self.run(f"SET readonly = {spec.readonly:d}")
         for statement in spec.history:
             self.run(statement)
-        changes = spec.request_settings | {f"param_{name}": value for name, value in spec.parameters.items()}
+        changes = dict(spec.request_settings) | {f"param_{name}": value for name, value in spec.parameters.items()}
         if changes:
             self.run(_set(changes))
 
@@ -145,6 +147,11 @@ class _Session:
         except RuntimeError as error:
             raise ClickHouseError.from_engine(str(error)) from error
         return Outcome(written_rows=result.rows_written(), written_bytes=result.bytes_written())
+
+
+def _open(path: str) -> Any:
+    # Connection.query of the public API costs a progress display and a copy; its core is what we need.
+    return cast(Any, _chdb).connect(path)  # missing from its stub
 
 
 def quote(text: str, mark: str = "'") -> str:

@@ -40,7 +40,31 @@ _NAMES: Final[dict[int, str]] = {
 }
 
 # The same table as src/Server/HTTP/exceptionCodeToHTTPStatus.cpp of ClickHouse; every other code is a 500.
-_BAD_REQUEST: Final = (6, 7, 15, 25, 26, 27, 36, 38, 41, 44, 53, 62, 72, 117, 167, 168, 170, 321, 376, 427, 441, 675, 676)
+_BAD_REQUEST: Final = (
+    6,
+    7,
+    15,
+    25,
+    26,
+    27,
+    36,
+    38,
+    41,
+    44,
+    53,
+    62,
+    72,
+    117,
+    167,
+    168,
+    170,
+    321,
+    376,
+    427,
+    441,
+    675,
+    676,
+)
 _NOT_FOUND: Final = (46, 47, 50, 56, 60, 63, 73, 78, 81, 97, 111, 115, 511)
 _STATUSES: Final[dict[int, int]] = {
     **dict.fromkeys(_BAD_REQUEST, 400),

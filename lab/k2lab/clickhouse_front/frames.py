@@ -6,14 +6,19 @@ first frame loses rows without an error. Every size is bounded, because a small 
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import lz4.frame
-from backports import zstd
 
 from .errors import BAD_ARGUMENTS, CANNOT_DECOMPRESS, QUERY_IS_TOO_LARGE, ClickHouseError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ENCODINGS: Final = ("zstd", "lz4", "gzip", "deflate")  # in the order we prefer to answer in
 
@@ -43,12 +48,18 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         try:
             piece = frame.decompress(rest, limit + 1 - size)
         except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
-            raise ClickHouseError.of(CANNOT_DECOMPRESS, f"The {encoding} body is damaged at byte {len(body) - len(rest)}: {error}") from error
+            raise ClickHouseError.of(
+                CANNOT_DECOMPRESS, f"The {encoding} body is damaged at byte {len(body) - len(rest)}: {error}"
+            ) from error
         size += len(piece)
         if size > limit:
-            raise ClickHouseError.of(QUERY_IS_TOO_LARGE, f"The body unpacks to more than {limit} bytes; send it in smaller inserts")
+            raise ClickHouseError.of(
+                QUERY_IS_TOO_LARGE, f"The body unpacks to more than {limit} bytes; send it in smaller inserts"
+            )
         if not frame.eof:
-            raise ClickHouseError.of(CANNOT_DECOMPRESS, f"The {encoding} body ends in the middle of a frame: it was cut short")
+            raise ClickHouseError.of(
+                CANNOT_DECOMPRESS, f"The {encoding} body ends in the middle of a frame: it was cut short"
+            )
         unpacked.append(piece)
         rest = frame.unused_data or b""
     return b"".join(unpacked)

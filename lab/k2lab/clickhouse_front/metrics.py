@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from pathlib import Path
 from typing import Final
 
 # chdb has no system.asynchronous_metrics; this view has those which its other system tables can tell, by the same
@@ -32,16 +33,24 @@ UNION ALL SELECT metric, value, description FROM
 ARRAY JOIN metrics AS metric, totals::Array(Float64) AS value, descriptions AS description
 """
 
-_EXPORT: Final = r"""
+_EXPORT: Final = """
 SELECT name, value, help, type FROM
 (
-    SELECT 'ClickHouseProfileEvents_' || event AS name, toFloat64(value) AS value, description AS help, 'counter' AS type
-        FROM system.events
-    UNION ALL SELECT 'ClickHouseMetrics_' || metric, toFloat64(value), description, 'gauge' FROM system.metrics
-    UNION ALL SELECT 'ClickHouseAsyncMetrics_' || replaceRegexpAll(metric, '[^a-zA-Z0-9_:]', '_'), value, description, 'gauge'
-        FROM (SELECT metric, value, description FROM system.asynchronous_metrics UNION ALL {process})
-    UNION ALL SELECT 'ClickHouseErrorMetric_' || name, toFloat64(sum(value)), 'The number of ' || name || ' errors since last server restart', 'counter'
-        FROM system.errors GROUP BY name
+    SELECT
+        'ClickHouseProfileEvents_' || event AS name, toFloat64(value) AS value, description AS help, 'counter' AS type
+    FROM system.events
+    UNION ALL
+    SELECT 'ClickHouseMetrics_' || metric, toFloat64(value), description, 'gauge'
+    FROM system.metrics
+    UNION ALL
+    SELECT 'ClickHouseAsyncMetrics_' || metric, value, description, 'gauge'
+    FROM (SELECT metric, value, description FROM system.asynchronous_metrics UNION ALL {process})
+    UNION ALL
+    SELECT
+        'ClickHouseErrorMetric_' || name, toFloat64(sum(value)),
+        'The number of ' || name || ' errors since last server restart', 'counter'
+    FROM system.errors
+    GROUP BY name
 )
 ORDER BY name
 """
@@ -56,8 +65,8 @@ def export_query() -> str:
 
 def _process_metrics() -> list[tuple[str, float, str]]:
     """What ClickHouse takes from the operating system: bytes, seconds of CPU, load."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        virtual, resident, shared = (int(pages) * resource.getpagesize() for pages in statm.read().split()[:3])
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    virtual, resident, shared = (int(count) * resource.getpagesize() for count in pages[:3])
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return [
         ("MemoryVirtual", virtual, "Virtual memory of the process, bytes."),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from .engine import Engine, Outcome, SessionSpec
@@ -37,17 +38,16 @@ class Queries:
         Raises ClickHouseError: 202 beyond the limit, 216 for a query id that is running, or the engine's own.
         """
         work: Callable[[], Outcome]
-        if statement.input_format is not None:
-            input_format = statement.input_format
-            work = lambda: self._engine.insert(spec, statement.sql, input_format, data)  # noqa: E731
+        if statement.input_format is None:
+            work = partial(self._engine.query, spec, statement.sql, output_format)
         else:
-            work = lambda: self._engine.query(spec, statement.sql, output_format)  # noqa: E731
+            work = partial(self._engine.insert, spec, statement.sql, statement.input_format, data)
         if statement.kind == "KILL":
             return await asyncio.get_running_loop().run_in_executor(self._control, work)
         self._admit(spec.query_id)
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self._running[spec.query_id] = future
-        future.add_done_callback(lambda _: self._running.pop(spec.query_id))
+        future.add_done_callback(lambda done: self._forget(spec.query_id, done))
         try:
             # The thread cannot be cancelled: its place is free only when the engine is done with it.
             return await asyncio.shield(future)
@@ -80,6 +80,11 @@ class Queries:
             raise ClickHouseError.of(
                 QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, f"Query with id = {query_id} is already running."
             )
+
+    def _forget(self, query_id: str, done: asyncio.Future[Outcome]) -> None:
+        del self._running[query_id]
+        if not done.cancelled():
+            done.exception()  # looked at, lest asyncio reports the error of a query whose client has gone
 
     async def _stop(self, query_id: str, future: asyncio.Future[Outcome]) -> None:
         loop = asyncio.get_running_loop()

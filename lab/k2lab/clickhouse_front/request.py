@@ -55,7 +55,7 @@ class QueryRequest:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str], query: Mapping[str, str]) -> QueryRequest:
-        """Read headers and URL parameters; raises ClickHouseError 36 / 374 for values that are not what they should be."""
+        """Read headers and URL parameters; raises ClickHouseError 36 or 374 for values that make no sense."""
         settings = {k: v for k, v in query.items() if k not in _RESERVED and not k.startswith("param_")}
         encoding = headers.get("Content-Encoding", "").strip().lower()
         return cls(

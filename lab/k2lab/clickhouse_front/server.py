@@ -72,7 +72,7 @@ class Front:
         try:
             outcome = await self._queries.control(spec, metrics.export_query(), "Prometheus")
         except ClickHouseError as error:
-            log.error("metrics: %s", error)
+            log.error("metrics: %s", error)  # noqa: TRY400  # the engine's message tells all, the traceback nothing
             return _error(error, {})
         return web.Response(body=outcome.body, headers={"Content-Type": _CONTENT_TYPES["prometheus"]})
 
@@ -98,7 +98,9 @@ class Front:
         started_ns = time.perf_counter_ns()
         statement, data = _statement(request, await self._body(http, request))
         if statement.kind == "KILL" and user.readonly:
-            raise ClickHouseError.of(ACCESS_DENIED, f"{user.name}: Not enough privileges: a read-only user kills no queries")
+            raise ClickHouseError.of(
+                ACCESS_DENIED, f"{user.name}: Not enough privileges: a read-only user kills no queries"
+            )
         with self._sessions.enter(user.name, request.session) as history:
             spec = _spec(request, user, http.method, tuple(history))
             outcome = await self._queries.run(spec, statement, data, request.output_format)
@@ -135,7 +137,7 @@ def _error(error: ClickHouseError, headers: dict[str, str]) -> web.Response:
 
 
 def _statement(request: QueryRequest, body: bytes) -> tuple[statements.Statement, bytes]:
-    """The request's statement and the data behind it: the URL's `query` first, then the body, as ClickHouse reads them."""
+    """The request's statement and the data behind it: the URL's `query` comes first, the body continues it."""
     text = request.query + b"\n" + body if request.query and body else request.query or body
     statement = statements.parse(text, request.default_format or "Values")
     return statement, text[statement.data_start :] if statement.data_start is not None else b""

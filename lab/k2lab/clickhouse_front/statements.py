@@ -140,11 +140,15 @@ def _parse_other(text: bytes, kind: str, first: Token, stream: Iterator[Token]) 
             )
         ended = token.text == ";" and token.depth == 0
         if previous.is_word("INTO") and token.is_word("OUTFILE"):
-            raise ClickHouseError.of(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed: the answer goes to the client")
+            raise ClickHouseError.of(
+                INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed: the answer goes to the client"
+            )
         if previous.is_word("PYTHON") and token.text == "(":
             raise ClickHouseError.of(NOT_IMPLEMENTED, "Table function Python() reaches into the server's own process")
         if kind == "SYSTEM" and previous is first and token.text.upper() in ("SHUTDOWN", "KILL"):
-            raise ClickHouseError.of(NOT_IMPLEMENTED, "The server is stopped by SIGTERM: the engine would end its process group")
+            raise ClickHouseError.of(
+                NOT_IMPLEMENTED, "The server is stopped by SIGTERM: the engine would end its process group"
+            )
         if just_named and not (ended or token.is_word("SETTINGS")):
             output_format = None  # only SETTINGS or the end can follow a FORMAT clause: `format` was a name
         just_named = previous.is_word("FORMAT") and previous.depth == 0 and token.kind == "word"
@@ -158,7 +162,9 @@ def _text(sql: bytes) -> str:
     try:
         return sql.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ClickHouseError.of(SYNTAX_ERROR, f"The query is not UTF-8 ({error}); send binary data only behind an INSERT") from error
+        raise ClickHouseError.of(
+            SYNTAX_ERROR, f"The query is not UTF-8 ({error}); send binary data only behind an INSERT"
+        ) from error
 
 
 def rewrite_kill(sql: str) -> str:
@@ -169,6 +175,9 @@ def rewrite_kill(sql: str) -> str:
     for token in tokens(text):
         in_where = in_where or token.is_word("WHERE")
         if in_where and token.kind == "word" and token.text == "query_id":
-            pieces += [text[done : token.start], b"if(Settings['log_comment'] != '', Settings['log_comment'], query_id)"]
+            pieces += [
+                text[done : token.start],
+                b"if(Settings['log_comment'] != '', Settings['log_comment'], query_id)",
+            ]
             done = token.end
     return (b"".join(pieces) + text[done:]).decode()

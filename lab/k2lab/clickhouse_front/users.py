@@ -92,7 +92,9 @@ class Users:
         digest = hashlib.sha256(claimed.password.encode()).hexdigest()
         matches = hmac.compare_digest(digest, user.password_sha256 if user else _NOBODY)
         if user is None or not matches:
-            message = f"{claimed.name}: Authentication failed: password is incorrect, or there is no user with such name."
+            message = (
+                f"{claimed.name}: Authentication failed: password is incorrect, or there is no user with such name."
+            )
             raise ClickHouseError.of(AUTHENTICATION_FAILED, message, status=403 if credentials else 401)
         return user
 
