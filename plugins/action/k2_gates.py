@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight

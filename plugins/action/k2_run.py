@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
+
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.references import contradictions
@@ -76,7 +77,9 @@ class ActionModule(ActionBase):
             findings=contradictions(profile),
         )
         # Tasks run in forked workers; the parent is ansible-playbook itself, which lives as long as the run.
-        run = RunDir.create(Path(args["artifacts_dir"]), info, catalogue.not_run(profile, selected), Owner.of(os.getppid()))
+        run = RunDir.create(
+            Path(args["artifacts_dir"]), info, catalogue.not_run(profile, selected), Owner.of(os.getppid())
+        )
         return {"changed": True, "run_id": run.run_id, "run_dir": str(run.path), "steps": sorted(selected)}
 
     def _end(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +90,9 @@ class ActionModule(ActionBase):
             "changed": True,
             "verdict": str(verdict),
             "gates": [gate.to_json() for gate in gates],
-            "summary": [f"{gate.verdict!s:<14} {gate.spec.id}" + (f": {gate.reason}" if gate.reason else "") for gate in gates],
+            "summary": [
+                f"{gate.verdict!s:<14} {gate.spec.id}" + (f": {gate.reason}" if gate.reason else "") for gate in gates
+            ],
         }
 
 
@@ -100,7 +105,9 @@ def _selected_steps(task_vars: dict[str, Any]) -> set[str]:
 
 
 def _git_commit(directory: Path) -> str | None:
-    """The commit of the checkout this collection runs from, with ``-dirty`` when it has changes; None outside a checkout."""
+    """The commit of the checkout this collection runs from, with ``-dirty`` when it has changes; None outside a
+    checkout.
+    """
     if not (directory / ".git").exists():
         return None
     try:

@@ -9,7 +9,8 @@ module: k2_gates
 short_description: Decide the gates of a step from what was measured
 version_added: "0.1.0"
 description:
-  - Compares measurements with the targets of the profile, writes C(evidence/<gate id>.json) for each gate and enters it in C(results.json).
+  - Compares measurements with the targets of the profile, writes C(evidence/<gate id>.json) for each gate and enters
+    it in C(results.json).
   - A gate that does not pass is data here, not a failure of the task; ending the run decides what fails the play.
 author:
   - The k2.hardening authors (@k2-hardening)
@@ -30,7 +31,8 @@ options:
   facts:
     description:
       - What was measured.
-      - For V(S0), C(stack) is the result of M(k2.hardening.k2_stack_info) and C(preflight) that of M(k2.hardening.k2_preflight_info).
+      - For V(S0), C(stack) is the result of M(k2.hardening.k2_stack_info) and C(preflight) that of
+        M(k2.hardening.k2_preflight_info).
     type: dict
     required: true
 attributes:

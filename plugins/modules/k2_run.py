@@ -9,7 +9,8 @@ module: k2_run
 short_description: Begin or end a recorded run
 version_added: "0.1.0"
 description:
-  - Makes C(artifacts/<run_id>/) with a C(results.json) that lists every gate of the profile from its first second, and closes it with the run's verdict.
+  - Makes C(artifacts/<run_id>/) with a C(results.json) that lists every gate of the profile from its first second,
+    and closes it with the run's verdict.
   - Runs on the controller. A run left behind by a process that died is closed as interrupted by the next run.
 author:
   - The k2.hardening authors (@k2-hardening)
@@ -21,8 +22,8 @@ options:
     required: true
     choices: [started, finished, error]
   profile:
-    description: The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup). Required when starting.
-    type: dict
+    description: The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup). Required when
+    starting. type: dict
   artifacts_dir:
     description: Directory that holds the runs. Required when starting.
     type: path

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The undo journal: what was changed on a target and how to put it back, on disk before the change is made.
 
-One file per entry, ``<id>.json``, written beside, fsynced, renamed, and the directory fsynced, so an entry either exists whole or not at
-all. Closing an entry moves it to ``closed/``; what lies in the journal itself is open: something on this platform is not as it was.
+One file per entry, ``<id>.json``, written beside, fsynced, renamed, and the directory fsynced, so an entry either
+exists whole or not at all. Closing an entry moves it to ``closed/``; what lies in the journal itself is open:
+something on this platform is not as it was.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.clock import boot_id, now_rfc3339
-from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ..core.clock import boot_id, now_rfc3339
+from ..core.errors import K2Error
 
 CLOSED = "closed"
 
@@ -61,7 +62,9 @@ class Journal:
             _sync_directory(self.path)
         except OSError as error:
             raise JournalError(
-                f"cannot write the undo journal {self.path}", expected="a writable directory with free space", seen=str(error)
+                f"cannot write the undo journal {self.path}",
+                expected="a writable directory with free space",
+                seen=str(error),
             ) from error
         return entry
 
@@ -83,13 +86,13 @@ class Journal:
 
         Raises JournalError on an entry that cannot be read: an unknown change is worse than a known one.
         """
-        entries = []
         try:
-            for path in self.path.glob("*.json"):
-                entries.append(Entry(**json.loads(path.read_text(encoding="utf-8"))))
+            entries = [Entry(**json.loads(path.read_text(encoding="utf-8"))) for path in self.path.glob("*.json")]
         except (OSError, ValueError, TypeError) as error:
             raise JournalError(
-                f"unreadable entry in the undo journal {self.path}", expected="a journal entry", seen=str(error),
+                f"unreadable entry in the undo journal {self.path}",
+                expected="a journal entry",
+                seen=str(error),
                 action="look at the file, undo by hand what it names, then remove it",
             ) from error
         return sorted(entries, key=lambda entry: entry.opened)

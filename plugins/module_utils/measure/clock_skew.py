@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far two clocks lie apart, as bounds.
 
-A remote clock is read between two readings of our own: it was read at some moment of that bracket, so the skew lies within
-[remote - after, remote - before] whatever the network did. Several brackets intersect to the narrowest bounds (Cristian's algorithm
-with its error kept instead of halved away; F. Cristian, "Probabilistic clock synchronization", 1989).
+A remote clock is read between two readings of our own: it was read at some moment of that bracket, so the skew lies
+within [remote - after, remote - before] whatever the network did. Several brackets intersect to the narrowest bounds
+(Cristian's algorithm with its error kept instead of halved away; F. Cristian, "Probabilistic clock synchronization",
+1989).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ..core.errors import K2Error
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,24 @@ class Skew:
 
 
 def bound_skew(name: str, brackets: Iterable[Bracket]) -> Skew:
-    """Intersect ``brackets``; brackets that contradict each other (a clock stepped between them) give an error, not a number."""
+    """Intersect ``brackets``; brackets that contradict each other (a clock stepped between them) give an error,
+    not a number.
+    """
     taken = list(brackets)
     if not taken:
         return Skew(name, None, None, 0, "no reading of the clock succeeded")
     low = max(b.remote_us - b.after_us for b in taken) / 1000
     high = min(b.remote_us + b.resolution_us - b.before_us for b in taken) / 1000
     if low > high:
-        return Skew(name, None, None, len(taken), f"the clock moved against ours by {low - high:.3f} ms during the readings")
+        return Skew(
+            name, None, None, len(taken), f"the clock moved against ours by {low - high:.3f} ms during the readings"
+        )
     return Skew(name, low, high, len(taken))
 
 
 def measure_skew(name: str, read_us: Callable[[], int], readings: int, resolution_us: int = 1) -> Skew:
     """Read a remote clock ``readings`` times through ``read_us`` (microseconds since the epoch) and bound its skew."""
-    brackets = []
+    brackets: list[Bracket] = []
     for _ in range(readings):
         before = time.time_ns() // 1000
         try:

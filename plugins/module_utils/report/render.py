@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a run: Markdown, one self-contained HTML page and JUnit XML, from ``results.json``, ``run.json`` and ``evidence/`` alone."""
+"""Render a run: Markdown, one self-contained HTML page and JUnit XML, from ``results.json``, ``run.json`` and
+``evidence/`` alone.
+"""
 
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.catalogue import STEPS
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Verdict
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import EVIDENCE, RUN, RunDir
+from ..core.errors import K2Error
+from ..verdict.catalogue import STEPS
+from ..verdict.gate import Verdict
+from ..verdict.rundir import EVIDENCE, RUN, RunDir
 
 REPORT = "report"
 PAGES = {"report.md": "report.md.j2", "index.html": "index.html.j2"}
@@ -47,7 +49,13 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             for gate in results["gates"]
             if gate["evidence"]
         }
-        context = {"results": results, "run": facts, "evidence": evidence, "steps": _steps(results), "counts": _counts(results)}
+        context = {
+            "results": results,
+            "run": facts,
+            "evidence": evidence,
+            "steps": _steps(results),
+            "counts": _counts(results),
+        }
         out = run.path / REPORT
         out.mkdir(exist_ok=True)
         written = []
@@ -61,28 +69,29 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             seen=f"{type(error).__name__}: {error}",
         ) from error
     junit = out / "junit.xml"
-    ElementTree.ElementTree(junit_tree(results)).write(junit, encoding="utf-8", xml_declaration=True)
+    ET.ElementTree(junit_tree(results)).write(junit, encoding="utf-8", xml_declaration=True)
     return [*written, junit]
 
 
-def junit_tree(results: dict[str, Any]) -> ElementTree.Element:
-    """The gates as JUnit test cases: FAIL is a failure, INCONCLUSIVE and a blocking NOT_RUN are errors, the rest of the unmeasured is skipped.
+def junit_tree(results: dict[str, Any]) -> ET.Element:
+    """The gates as JUnit test cases: FAIL is a failure, INCONCLUSIVE and a blocking NOT_RUN are errors, the rest of
+    the unmeasured is skipped.
 
     Nothing that was not measured can show up green.
     """
-    root = ElementTree.Element("testsuites", name=f"k2.hardening {results['run_id']}")
+    root = ET.Element("testsuites", name=f"k2.hardening {results['run_id']}")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for step in _steps(results):
-        suite = ElementTree.SubElement(root, "testsuite", name=f"{step.id} {step.title}", timestamp=results["started"])
+        suite = ET.SubElement(root, "testsuite", name=f"{step.id} {step.title}", timestamp=results["started"])
         counts = dict.fromkeys(totals, 0)
         for gate in step.gates:
-            case = ElementTree.SubElement(suite, "testcase", classname=f"k2.{step.id}", name=gate["id"])
+            case = ET.SubElement(suite, "testcase", classname=f"k2.{step.id}", name=gate["id"])
             counts["tests"] += 1
             outcome = _junit_outcome(gate)
             if outcome is not None:
                 element, column = outcome
                 counts[column] += 1
-                child = ElementTree.SubElement(case, element, message=gate["reason"])
+                child = ET.SubElement(case, element, message=gate["reason"])
                 if element != "skipped":
                     child.set("type", gate["verdict"])
         for column, count in counts.items():
@@ -106,7 +115,8 @@ def _junit_outcome(gate: dict[str, Any]) -> tuple[str, str] | None:
 
 def _steps(results: dict[str, Any]) -> tuple[Step, ...]:
     return tuple(
-        Step(step, title, tuple(gate for gate in results["gates"] if gate["step"] == step)) for step, title in STEPS.items()
+        Step(step, title, tuple(gate for gate in results["gates"] if gate["step"] == step))
+        for step, title in STEPS.items()
     )
 
 
@@ -117,7 +127,7 @@ def _counts(results: dict[str, Any]) -> dict[str, int]:
 def _environment(templates: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
-        autoescape=lambda name: bool(name) and ".html" in str(name),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gates of a profile: which there are, their targets, and which of them block.
 
-A run lists all of them from its first second. Thresholds come from the profile; a gate's id and wording have their home here.
+A run lists all of them from its first second. Thresholds come from the profile; a gate's id and wording have their
+home here.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ansible_collections.k2.hardening.plugins.module_utils.measure.data_flow import watched_tiers
-from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
+from ..measure.data_flow import watched_exchanges, watched_tiers
+from ..profile.model import Profile
+from ..verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
 
 STEPS = {"S0": "Preflight: is the platform healthy enough to test?"}
 
@@ -23,7 +24,7 @@ def services_gate(profile: Profile) -> GateSpec:
 
 def data_flow_gate(profile: Profile) -> GateSpec:
     """S0.2: trades flow, per exchange, through every tier whose freshness the profile states."""
-    paths = sum(1 if tier.exchange else len(profile.exchanges) for tier in watched_tiers(profile))
+    paths = sum(len(watched_exchanges(profile, tier)) for tier in watched_tiers(profile))
     return GateSpec("S0.data_flow", "Trades of every exchange flow through every tier", Op.EQ, paths, "tier x exchange")
 
 
@@ -39,7 +40,9 @@ def schedule_gate() -> GateSpec:
 
 def clocks_gate(profile: Profile) -> GateSpec:
     """S0.5: clocks agree."""
-    return GateSpec("S0.clocks", "Clocks agree with the reference host", Op.LE, profile.platform.clock.max_skew_ms, "ms")
+    return GateSpec(
+        "S0.clocks", "Clocks agree with the reference host", Op.LE, profile.platform.clock.max_skew_ms, "ms"
+    )
 
 
 def clean_start_gate() -> GateSpec:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A gate: one question about the platform, its target, what was measured, and the verdict.
 
-A verdict is never inferred from the absence of a measurement: what was not looked at is NOT_RUN, what was looked at without
-enough evidence is INCONCLUSIVE, and only a measurement on the right side of its target is PASS.
+A verdict is never inferred from the absence of a measurement: what was not looked at is NOT_RUN, what was looked at
+without enough evidence is INCONCLUSIVE, and only a measurement on the right side of its target is PASS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Number = Union[int, float]
 class Verdict(str, Enum):
     """What a gate, or a run, amounts to."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 a verdict, not a password
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_RUN = "NOT_RUN"
@@ -65,8 +65,8 @@ class Scale(str, Enum):
 class GateSpec:
     """A gate before it is measured.
 
-    ``target`` is in ``unit``; it is None only where the target is not known before the measurement (a count of services of a
-    profile that could not be read, for example) and such a gate cannot pass.
+    ``target`` is in ``unit``; it is None only where the target is not known before the measurement (a count of
+    services of a profile that could not be read, for example) and such a gate cannot pass.
     """
 
     id: str
@@ -84,7 +84,9 @@ class GateSpec:
 
 @dataclass(frozen=True)
 class GateResult:
-    """A gate and what is known about it; ``low`` and ``high`` bound ``measured`` (same unit), ``n`` counts observations."""
+    """A gate and what is known about it; ``low`` and ``high`` bound ``measured`` (same unit), ``n`` counts
+    observations.
+    """
 
     spec: GateSpec
     verdict: Verdict
@@ -163,8 +165,9 @@ def decide(
 ) -> GateResult:
     """Compare a measurement with its gate's target.
 
-    With an interval the whole of it must lie on the right side to pass and the whole of it on the wrong side to fail; what
-    straddles the target is INCONCLUSIVE. Without observations, without a measurement or without a target the gate is INCONCLUSIVE.
+    With an interval the whole of it must lie on the right side to pass and the whole of it on the wrong side to fail;
+    what straddles the target is INCONCLUSIVE. Without observations, without a measurement or without a target the
+    gate is INCONCLUSIVE.
     """
     if measured is None or n < 1 or spec.target is None:
         what = "no observations" if n < 1 else "nothing to compare with"
@@ -186,8 +189,8 @@ def decide(
 def run_verdict(gates: Iterable[GateResult]) -> Verdict:
     """The verdict of a run over its blocking gates.
 
-    FAIL if any failed, else INCONCLUSIVE if any was INCONCLUSIVE or NOT_RUN, else PASS. NOT_APPLICABLE counts for nothing, so a
-    run in which nothing blocking was looked at is INCONCLUSIVE: it has proved nothing.
+    FAIL if any failed, else INCONCLUSIVE if any was INCONCLUSIVE or NOT_RUN, else PASS. NOT_APPLICABLE counts for
+    nothing, so a run in which nothing blocking was looked at is INCONCLUSIVE: it has proved nothing.
     """
     verdicts = [gate.verdict for gate in gates if gate.spec.blocking]
     if Verdict.FAIL in verdicts:

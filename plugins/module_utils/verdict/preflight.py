@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import Skew
-from ansible_collections.k2.hardening.plugins.module_utils.measure.data_flow import Flow
-from ansible_collections.k2.hardening.plugins.module_utils.measure.leftovers import Place
-from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
-from ansible_collections.k2.hardening.plugins.module_utils.verdict import catalogue
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Scale, Verdict, decide
+from ..core.errors import K2Error
+from ..measure.clock_skew import Skew
+from ..measure.data_flow import Flow
+from ..measure.leftovers import Place
+from ..profile.model import Profile
+from ..verdict.gate import GateResult, Scale, Verdict, decide
+from . import catalogue
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,40 @@ class Decided:
     mechanism: str
 
 
+def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided]:
+    """All gates of S0 that this release measures.
+
+    ``facts["stack"]`` is the result of ``k2_stack_info``, ``facts["preflight"]`` that of ``k2_preflight_info``.
+    Raises K2Error when either is not what those modules return.
+    """
+    try:
+        services = facts["stack"]["services"]
+        seen = facts["preflight"]
+        statuses = [_status(name, service) for name, service in services.items()]
+        flows = [Flow(**flow) for flow in seen["flows"]]
+        skews = [Skew(**skew) for skew in seen["clocks"]]
+        places = [Place(place["place"], tuple(place["open"]), place["error"]) for place in seen["places"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise K2Error(
+            "cannot decide step S0",
+            expected="facts.stack from k2_stack_info and facts.preflight from k2_preflight_info",
+            seen=f"{type(error).__name__}: {error}",
+        ) from error
+    return [
+        decide_services(profile, statuses, services),
+        decide_data_flow(profile, flows),
+        decide_clocks(profile, skews),
+        decide_clean_start(profile, places),
+    ]
+
+
 def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any]) -> Decided:
     """S0.services: the count of services that are up must be the count of services in the profile."""
     spec = catalogue.services_gate(profile)
     down = [status for status in statuses if not status.up]
     reason = "; ".join(
-        f"{status.name}: {status.why_not}" + (f" (start it with: {status.start_command})" if status.start_command else "")
+        f"{status.name}: {status.why_not}"
+        + (f" (start it with: {status.start_command})" if status.start_command else "")
         for status in down
     )
     result = decide(spec, _scale(profile), len(statuses) - len(down), len(statuses), reason)
@@ -47,7 +76,8 @@ def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: 
 
 
 def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:
-    """S0.data_flow: every watched pair of tier and exchange must flow; one that could not be asked makes it INCONCLUSIVE.
+    """S0.data_flow: every watched pair of tier and exchange must flow; one that could not be asked makes it
+    INCONCLUSIVE.
 
     A pair that was asked and stood still fails the gate, whatever else could not be asked.
     """
@@ -72,7 +102,7 @@ def decide_clocks(profile: Profile, skews: Sequence[Skew]) -> Decided:
     magnitudes = {skew.name: skew.magnitude_ms for skew in skews}
     known = {name: magnitude for name, magnitude in magnitudes.items() if magnitude is not None}
     readings = sum(skew.n for skew in skews)
-    detail = {"skews": [asdict(skew) for skew in skews]}
+    detail: dict[str, Any] = {"skews": [asdict(skew) for skew in skews]}
     mechanism = "remote readings bracketed by own ones; the brackets' intersection bounds the skew"
     low = max((least for least, _ in known.values()), default=None)
     high = max((most for _, most in known.values()), default=None)
@@ -97,9 +127,21 @@ def decide_clean_start(profile: Profile, places: Sequence[Place]) -> Decided:
     mechanism = "undo journal on the target, silences of this tool in Alertmanager where the profile names one"
     if errors and not found:
         reason = "not every place could be searched: " + "; ".join(errors)
-        return Decided(GateResult(spec, Verdict.INCONCLUSIVE, reason, _scale(profile), n=len(places)), detail, mechanism)
+        return Decided(
+            GateResult(spec, Verdict.INCONCLUSIVE, reason, _scale(profile), n=len(places)), detail, mechanism
+        )
     reason = "; ".join(found + errors)
     return Decided(decide(spec, _scale(profile), len(found), len(places), reason), detail, mechanism)
+
+
+def _status(name: str, service: Mapping[str, Any]) -> ServiceStatus:
+    probe = service["probe"]
+    why_not = service["problem"] or (
+        "" if probe is None or probe["ok"] else f"{service['probe_what']}: {probe['detail']}"
+    )
+    return ServiceStatus(
+        name, service["ready"], f"{service['state']}, {why_not or 'not ready'}", service["start_command"]
+    )
 
 
 def _why_standing(flow: Flow) -> str:

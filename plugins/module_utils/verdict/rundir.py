@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The directory of one run: ``results.json`` that is true at every moment, evidence files, and the ``latest`` link.
 
-``results.json`` is replaced as a whole (written beside, fsynced, renamed), so a reader never sees half of one, and a run that dies
-leaves the last true state. A run is alive as long as its controlling process is: pid, start time and boot id are kept
-beside it, so a run left behind by ``kill -9`` is recognised and closed by the next one.
+``results.json`` is replaced as a whole (written beside, fsynced, renamed), so a reader never sees half of one, and a
+run that dies leaves the last true state. A run is alive as long as its controlling process is: pid, start time and
+boot id are kept beside it, so a run left behind by ``kill -9`` is recognised and closed by the next one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.clock import boot_id, now_rfc3339
-from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Finding
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Verdict, run_verdict
+from ..core.clock import boot_id, now_rfc3339
+from ..core.errors import K2Error
+from ..profile.model import Finding
+from ..verdict.gate import GateResult, Verdict, run_verdict
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -204,7 +204,8 @@ class RunDir:
     def end(self, state: RunState, error: Optional[str] = None) -> Verdict:
         """Close a running run with ``state`` and compute its verdict; a run that has ended already is left as it is.
 
-        A run that did not finish cannot have passed: what it proved of itself stays in its gates, its verdict is at best INCONCLUSIVE.
+        A run that did not finish cannot have passed: what it proved of itself stays in its gates, its verdict is at
+        best INCONCLUSIVE.
         """
         with self._edit() as results:
             if results["state"] == RunState.RUNNING:
@@ -245,7 +246,8 @@ class RunDir:
     def record(self, result: GateResult, detail: Mapping[str, Any], mechanism: str) -> GateResult:
         """Write ``evidence/<gate id>.json``, then put the gate's result in ``results.json``.
 
-        ``detail`` is what the verdict rests on (plain data), ``mechanism`` how it was measured. Raises RunError for a gate the run does not list.
+        ``detail`` is what the verdict rests on (plain data), ``mechanism`` how it was measured. Raises RunError for a
+        gate the run does not list.
         """
         relative = f"{EVIDENCE}/{result.spec.id}.json"
         result = result.with_evidence(relative)
@@ -253,10 +255,29 @@ class RunDir:
         with self._edit() as results:
             places = [place for place, gate in enumerate(results["gates"]) if gate["id"] == result.spec.id]
             if len(places) != 1:
-                raise RunError(f"run {self.run_id} does not list the gate {result.spec.id}", expected="one entry", seen=str(len(places)))
+                raise RunError(
+                    f"run {self.run_id} does not list the gate {result.spec.id}",
+                    expected="one entry",
+                    seen=str(len(places)),
+                )
             evidence = {
                 "schema": SCHEMA,
-                **{key: entry[key] for key in ("id", "step", "target", "measured", "low", "high", "unit", "n", "verdict", "reason", "scale")},
+                **{
+                    key: entry[key]
+                    for key in (
+                        "id",
+                        "step",
+                        "target",
+                        "measured",
+                        "low",
+                        "high",
+                        "unit",
+                        "n",
+                        "verdict",
+                        "reason",
+                        "scale",
+                    )
+                },
                 "mechanism": mechanism,
                 "recorded": now_rfc3339(),
                 "files": [path for path in entry["evidence"] if path != relative],
@@ -279,7 +300,9 @@ class RunDir:
 
 
 def mark_ended(path: Union[str, Path], state: Union[str, RunState], error: Optional[str] = None) -> None:
-    """Close the run at ``path`` if it is still running: what a controller calls on its way out after an error or a signal."""
+    """Close the run at ``path`` if it is still running: what a controller calls on its way out after an error or
+    a signal.
+    """
     RunDir(Path(path)).end(RunState(state), error)
 
 

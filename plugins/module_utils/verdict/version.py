@@ -10,7 +10,9 @@ import yaml
 
 
 def collection_version(root: Path) -> str:
-    """The version of the collection at ``root``: from MANIFEST.json where it was installed, from galaxy.yml in a checkout."""
+    """The version of the collection at ``root``: from MANIFEST.json where it was installed, from galaxy.yml in a
+    checkout.
+    """
     manifest = root / "MANIFEST.json"
     if manifest.exists():
         return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the module on the target, then bound the target's clock against the controller's: only the controller can
+do that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import measure_skew
+
+CLOCK_READINGS = 5
+
+
+class ActionModule(ActionBase):
+    """Adds the skew between controller and target to what the module saw."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        result |= self._execute_module(task_vars=task_vars)
+        if result.get("failed"):
+            return result
+        skew = measure_skew("target against controller", self._target_time_us, CLOCK_READINGS)
+        result["clocks"] = [asdict(skew), *result["clocks"]]
+        return result
+
+    def _target_time_us(self) -> int:
+        done = self._low_level_execute_command("date +%s%N")
+        text = done["stdout"].strip()
+        if done["rc"] != 0 or not text.isdigit():
+            raise K2Error(
+                "cannot read the target's clock",
+                expected="nanoseconds from date +%s%N",
+                seen=text or done["stderr"].strip(),
+            )
+        return int(text) // 1000

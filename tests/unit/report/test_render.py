@@ -1,0 +1,121 @@
+"""The report says what the evidence says, and nothing unmeasured looks green."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Finding
+from ansible_collections.k2.hardening.plugins.module_utils.report.render import ReportError, duration, number, render
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import (
+    GateResult,
+    GateSpec,
+    Op,
+    Scale,
+    Verdict,
+    decide,
+)
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import Owner, RunDir, RunInfo, RunState
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "report" / "templates"
+SERVICES = GateSpec("S0.services", "Every service is up", Op.EQ, 1, "services")
+CLOCKS = GateSpec("S0.clocks", "Clocks agree", Op.LE, 5, "ms")
+WATERMARKS = GateSpec("S0.watermarks", "Watermarks advance", Op.EQ, None, "watermarks")
+SCHEDULE = GateSpec("S0.schedule", "Schedule completes", Op.EQ, None, "deployments")
+
+
+@pytest.fixture
+def run(tmp_path):
+    gates = [GateResult(spec, Verdict.NOT_RUN, "not yet", Scale.LAB) for spec in (SERVICES, CLOCKS, SCHEDULE)]
+    gates.append(GateResult(WATERMARKS, Verdict.NOT_APPLICABLE, "no cold tier", Scale.LAB))
+    info = RunInfo(
+        "p <b>&",
+        "sha256:0",
+        "inventory/lab",
+        "lab",
+        False,
+        {"k2.hardening": "0.1.0"},
+        None,
+        {"controller": "here", "kernel": "6", "cpus": 2, "memory_bytes": 2**30},
+        (Finding("k2_budget.cpus", "more | than <allowed>"),),
+    )
+    run = RunDir.create(tmp_path, info, gates, Owner.of(os.getpid()))
+    service = {
+        "state": "stopped",
+        "pid": None,
+        "uptime_s": 93784.2,
+        "cpu_cores": 0.01234,
+        "memory_bytes": 2**20,
+        "port": None,
+        "probe": None,
+    }
+    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), {"services": {"db": service}}, "probes")
+    skew = {"name": "db", "low_ms": -0.5, "high_ms": 1.25, "n": 5, "error": None}
+    run.record(decide(CLOCKS, Scale.LAB, 1.25, 5, "", 0.0, 1.25), {"skews": [skew]}, "brackets")
+    run.end(RunState.FINISHED)
+    return run
+
+
+def test_markdown_carries_verdicts_numbers_and_reasons(run):
+    render(run.path, TEMPLATES)
+    text = (run.path / "report" / "report.md").read_text()
+    assert "# p <b>&: FAIL" in text
+    assert "| `S0.services` Every service is up | **FAIL** | 0 | == 1 services | 1 | yes | db: <stopped> |" in text
+    assert "1.25 (0 .. 1.25)" in text
+    assert "| db | stopped | - | 1 d 02:03:04 | 0.01234 | 1 | - | no probe |" in text
+    assert "`k2_budget.cpus`: more | than <allowed>" in text
+
+
+def test_html_escapes_what_platforms_say(run):
+    render(run.path, TEMPLATES)
+    text = (run.path / "report" / "index.html").read_text()
+    assert "p &lt;b&gt;&amp;" in text
+    assert "db: &lt;stopped&gt;" in text
+    assert "<stopped>" not in text
+
+
+def test_junit_shows_nothing_unmeasured_as_green(run):
+    render(run.path, TEMPLATES)
+    root = ET.parse(run.path / "report" / "junit.xml").getroot()
+    outcomes = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
+    assert outcomes == {
+        "S0.services": ["failure"],
+        "S0.clocks": [],
+        "S0.schedule": ["error"],
+        "S0.watermarks": ["skipped"],
+    }
+    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("4", "1", "1", "1")
+
+
+def test_rendering_again_gives_the_same(run):
+    first = [path.read_bytes() for path in render(run.path, TEMPLATES)]
+    assert [path.read_bytes() for path in render(run.path, TEMPLATES)] == first
+
+
+def test_missing_evidence_is_an_error(run):
+    (run.path / "evidence" / "S0.clocks.json").unlink()
+    with pytest.raises(ReportError, match="cannot render run"):
+        render(run.path, TEMPLATES)
+
+
+def test_evidence_of_another_shape_is_an_error(run):
+    path = run.path / "evidence" / "S0.clocks.json"
+    path.write_text(json.dumps({"detail": {}}))
+    with pytest.raises(ReportError, match="skews"):
+        render(run.path, TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (0, "0"), (3.0, "3"), (1234567, "1,234,567"), (0.123456, "0.1235")]
+)
+def test_numbers_for_people(value, text):
+    assert number(value) == text
+
+
+def test_durations_for_people():
+    assert duration(None) == "-"
+    assert duration(59.9) == "00:00:59"
