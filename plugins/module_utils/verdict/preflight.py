@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
@@ -66,9 +66,8 @@ def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: 
     """S0.services: the count of services that are up must be the count of services in the profile."""
     spec = catalogue.services_gate(profile)
     down = [status for status in statuses if not status.up]
-    reason = "; ".join(
-        f"{status.name}: {status.why_not}"
-        + (f" (start it with: {status.start_command})" if status.start_command else "")
+    reason = _grouped(
+        (status.name, status.why_not + (f" (start it with: {status.start_command})" if status.start_command else ""))
         for status in down
     )
     result = decide(spec, _scale(profile), len(statuses) - len(down), len(statuses), reason)
@@ -84,7 +83,7 @@ def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:
     spec = catalogue.data_flow_gate(profile)
     standing = [flow for flow in flows if not flow.flowing]
     unknown = [flow for flow in standing if flow.error]
-    reason = "; ".join(_why_standing(flow) for flow in standing)
+    reason = _grouped((f"{flow.exchange} in {flow.table}", _why_standing(flow)) for flow in standing)
     flowing = len(flows) - len(standing)
     # What could not be asked may or may not flow: it widens the interval instead of counting as a stand-still.
     result = decide(spec, _scale(profile), flowing, len(flows), reason, low=flowing, high=flowing + len(unknown))
@@ -145,12 +144,19 @@ def _status(name: str, service: Mapping[str, Any]) -> ServiceStatus:
 
 
 def _why_standing(flow: Flow) -> str:
-    where = f"{flow.exchange} in {flow.table}"
     if flow.error:
-        return f"{where}: {flow.error}"
+        return flow.error
     if not flow.new_rows:
-        return f"{where}: no new row in {flow.watched_s:.1f} s"
-    return f"{where}: the newest row is {flow.newest_age_s:.1f} s old, at most {flow.max_age_s:g} s expected"
+        return f"no new row in {flow.watched_s:.0f} s"
+    return f"the newest row is {flow.newest_age_s:.1f} s old, at most {flow.max_age_s:g} s expected"
+
+
+def _grouped(reasons: Iterable[tuple[str, str]]) -> str:
+    """``subject: reason`` for each; subjects that share a reason are named together, so that one cause reads as one."""
+    subjects: dict[str, list[str]] = {}
+    for subject, reason in reasons:
+        subjects.setdefault(reason, []).append(subject)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in subjects.items())
 
 
 def _scale(profile: Profile) -> Scale:

@@ -74,7 +74,7 @@ def test_a_service_that_was_not_looked_at_cannot_pass(profile):
     ("other", "verdict", "words"),
     [
         (Flow("silver", "t", "b", 5.0, 1, 5.0, 1.0), Verdict.PASS, ""),
-        (Flow("silver", "t", "b", 5.0, 0, None, 60.0), Verdict.FAIL, "b in t: no new row in 60.0 s"),
+        (Flow("silver", "t", "b", 5.0, 0, None, 60.0), Verdict.FAIL, "b in t: no new row in 60 s"),
         (Flow("silver", "t", "b", 5.0, 1, 9.0, 60.0), Verdict.FAIL, "b in t: the newest row is 9.0 s old"),
         (Flow("silver", "t", "b", 5.0, error="refused"), Verdict.INCONCLUSIVE, "b in t: refused"),
     ],
