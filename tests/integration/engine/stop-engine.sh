@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Removes the containers and networks of the engine in ENGINE_DIR and stops it. Nothing to do if none runs there.
+set -uo pipefail
+ENGINE_DIR=${ENGINE_DIR:-/var/tmp/k2-engine}
+PATH=$PATH:/usr/sbin:/sbin
+pid=$(cat "$ENGINE_DIR/docker.pid" 2>/dev/null) || exit 0
+[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] || exit 0
+
+export DOCKER_HOST=unix://$ENGINE_DIR/docker.sock
+docker ps -aq | xargs -r docker rm -f -v >/dev/null
+docker network prune -f >/dev/null
+kill -TERM "$pid"
+for ((i = 0; i < 150; i++)); do
+  [ -d "/proc/$pid" ] && ! grep -q '^State:.*Z' "/proc/$pid/status" || break
+  sleep 0.1
+done
+umount "$ENGINE_DIR"/run/netns/* 2>/dev/null
+exit 0
