@@ -2,8 +2,8 @@
 """Progress on a screen: follow progress files, know what runs, show it on one line.
 
 Three parts, each usable alone: ``Tail`` reads new events of a file, ``Board`` knows which tasks run, ``LiveLine`` and
-``PlainLines`` show a board on a terminal and elsewhere. Times on the board are seconds of this process' monotonic clock:
-the writers' clocks may be other hosts'.
+``PlainLines`` show a board on a terminal and elsewhere. Times on the board are seconds of this process' own monotonic
+clock: the writers' clocks may be other hosts'.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class LiveLine:
         self._lock = lock
         self._quiet_for_s = quiet_for_s
         self._colour = colour
-        self._drawn = False
+        self._drawn = ""
         self._at_line_start = True
 
     def show(self, board: Board) -> None:
@@ -199,14 +199,14 @@ class LiveLine:
         text = one_line(tasks, now, shutil.get_terminal_size().columns - 1)
         with self._lock:
             # A line that somebody has not finished is not ours to overwrite.
-            if not self._at_line_start:
+            if not self._at_line_start or text == self._drawn:
                 return
             if text:
                 lead = text.find("]") + 1 if text.startswith("[") and self._colour else 0
                 shown = f"{CYAN}{text[:lead]}{RESET}{text[lead:]}" if lead else text
                 self._stream.write(CLEAR_LINE + shown)
                 self._stream.flush()
-                self._drawn = True
+                self._drawn = text
             else:
                 self.clear()
 
@@ -214,7 +214,7 @@ class LiveLine:
         """Take the line away."""
         with self._lock:
             if self._drawn:
-                self._drawn = False
+                self._drawn = ""
                 self._stream.write(CLEAR_LINE)
                 self._stream.flush()
 
