@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ..core.errors import K2Error
-from . import status
+from . import report, run, status, verdict
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-COMMANDS = (status,)
+COMMANDS = (run, verdict, report, status)
 
 
 def build_parser() -> argparse.ArgumentParser:
