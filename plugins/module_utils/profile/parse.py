@@ -63,8 +63,8 @@ def parse_profile(data: Mapping[str, Any]) -> Profile:
     platform = root.req("k2_platform", read_platform)
     default_runtime = platform.runtime if platform is not None else RuntimeKind.SUPERVISOR
     services = root.named("k2_services", lambda name, node: read_service(name, node, default_runtime))
-    if not services and not root.has("k2_services"):
-        root.reject("k2_services", "at least one service", "nothing")
+    if not services and not any(problem.path.startswith("k2_services") for problem in root.problems):
+        root.reject("k2_services", "at least one service", "none")
     broker = root.opt("k2_broker", read_broker)
     clickhouse = root.opt("k2_clickhouse", read_clickhouse)
     tiers = read_tiers(root)
