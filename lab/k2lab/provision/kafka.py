@@ -84,7 +84,7 @@ def ensure_kafka(paths: Paths, runner: Runner, doing: Callable[[str], None]) -> 
                 raise SetupError(
                     f"the fetched Kafka jars are not those of {paths.kafka_sources / 'jars.sha256'}",
                     seen="\n".join(problems[:5]) + (f"\n... {len(problems)} in all" if len(problems) > 5 else ""),
-                    remedy="look at what the configured Maven mirror serves; after a change of pom.xml: make requirements",
+                    remedy="see what the configured Maven mirror serves; after a change of pom.xml: make requirements",
                 )
             build.chmod(0o755)
             build.rename(home)

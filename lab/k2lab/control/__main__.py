@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m k2lab.control preflight|prepare|up|down --lab-dir DIR``: one JSON object on stdout, errors on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from k2lab.common import options
+from k2lab.common.errors import LabError
+from k2lab.control.down import end_all, purge
+from k2lab.control.lab import Lab
+from k2lab.control.plan import Plan
+from k2lab.control.prepare import code_digests, preflight, prepare
+from k2lab.control.steps import StoppedError
+from k2lab.control.up import Up
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns 0, 1 after a failure, 130 after an interrupt."""
+    parser = argparse.ArgumentParser(prog="k2lab.control", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, summary in (
+        ("preflight", "say what would keep the lab from starting"),
+        ("prepare", "make directories, passwords and the cluster id"),
+        ("up", "start by readiness, until trades are in the candles"),
+        ("down", "stop everything of this lab"),
+    ):
+        command = commands.add_parser(name, help=summary)
+        command.add_argument("--lab-dir", type=Path, required=True)
+        if name == "preflight":
+            command.add_argument("--port", type=options.port, action="append", default=[])
+            command.add_argument("--module", action="append", default=[], help="programs whose code digest is wanted")
+        if name == "prepare":
+            command.add_argument("--service", action="append", default=[])
+            command.add_argument("--user", action="append", default=[])
+        if name == "down":
+            command.add_argument("--purge", action="store_true", help="remove the lab's data too")
+    read = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        json.dump(_run(read), sys.stdout)
+    except LabError as error:
+        print(
+            f"{read.command} failed.\nexpected: {error.expected}\nseen: {error.seen}\nwhat to do: {error.action}",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    except (KeyboardInterrupt, StoppedError):
+        print(f"{read.command} interrupted; what it had started is stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(read: argparse.Namespace) -> dict[str, object]:
+    lab = Lab.at(read.lab_dir)
+    if read.command == "preflight":
+        problems, facts = preflight(lab, read.port)
+        return {"problems": problems, "code": code_digests(read.module), **facts}
+    if read.command == "prepare":
+        return asdict(prepare(lab, read.service, read.user))
+    if read.command == "up":
+        with _alone(lab):
+            outcome = Up(lab, Plan.read(lab)).run()
+        return {"changed": bool(outcome.changes), **asdict(outcome)}
+    plan = Plan.read(lab) if lab.plan.exists() else None
+    if not lab.run.is_dir():
+        ended = end_all(lab, None)
+        return {"changed": bool(ended), "ended": ended, "purged": purge(lab) if read.purge else False}
+    with _alone(lab):
+        ended = end_all(lab, plan)
+        purged = read.purge and purge(lab)
+    return {"changed": bool(ended) or purged, "ended": ended, "purged": purged}
+
+
+@contextmanager
+def _alone(lab: Lab) -> Iterator[None]:
+    """One command at a time for a lab. The kernel drops the lock when its holder ends, however it ends."""
+    with (lab.run / "control.lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LabError(
+                f"no other lab-up or lab-down at work on {lab.directory}", "one is", "wait until it has ended"
+            ) from error
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a lab needs before its configuration can be rendered: directories, passwords, and facts about this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import k2lab
+from k2lab.common.errors import LabError
+from k2lab.control import processes
+from k2lab.control.lab import Lab
+from k2lab.control.supervisor import Supervisor
+from k2lab.provision.kafka import differences, kafka_home, read_manifest
+from k2lab.provision.paths import Paths
+from k2lab.provision.system import JAVA_MINIMUM, JAVA_PACKAGE, find_java
+
+DISK_BYTES = 2_000_000_000
+CLUSTER_ID = "kafka_cluster_id"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Result of prepare()."""
+
+    changed: bool
+    passwords: dict[str, str]
+    cluster_id: str
+
+
+def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
+    """What would keep the lab from starting (empty: nothing), and the facts its configuration needs."""
+    problems: list[str] = []
+    facts = {"lab_id": lab.lab_id, "directory": str(lab.directory), "socket": str(lab.socket)}
+    paths = Paths.discover()
+    home = kafka_home(paths)
+    facts["kafka_home"] = str(home)
+    if wrong := differences(home, read_manifest(paths.kafka_sources / "jars.sha256")):
+        problems.append(
+            f"Kafka's jars in {home} are not complete ({wrong[0]}; {len(wrong)} differences): run make setup"
+        )
+    found = find_java()
+    facts["java"] = found[0] if found else ""
+    if found is None:
+        problems.append(
+            f"no Java {JAVA_MINIMUM} or newer on PATH, in JAVA_HOME or /usr/lib/jvm: apt install {JAVA_PACKAGE}"
+        )
+    existing = next(parent for parent in (lab.directory, *lab.directory.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < DISK_BYTES:
+        problems.append(
+            f"{existing} has {free / 1e9:.1f} GB free, the lab needs {DISK_BYTES / 1e9:.0f} GB: free some space"
+        )
+    if not os.access(existing, os.W_OK):
+        problems.append(f"{existing} is not writable: set k2_lab_dir to a directory of yours")
+    # Listeners of this lab itself are no obstacle: they are kept, or ended as orphans.
+    own = {process.pid for process in processes.of_lab(lab)}
+    for port, holder in sorted(processes.taken_ports(ports, own).items()):
+        problems.append(f"port {port} is taken by {holder}: end it, or set k2_lab_base_port")
+    facts["supervisord"] = "running" if Supervisor(lab).answers() else "not running"
+    return problems, facts
+
+
+def prepare(lab: Lab, services: list[str], users: list[str]) -> Prepared:
+    """Make the lab's directories and, once in a lab's life, its passwords and the broker's cluster id."""
+    changed = False
+    for directory in (lab.run, lab.logs, lab.truth, lab.secrets, *(lab.data / name for name in services)):
+        if not directory.is_dir():
+            directory.mkdir(parents=True)
+            changed = True
+    lab.secrets.chmod(0o700)
+    passwords = {}
+    for user in users:
+        passwords[user], made = _once(lab.secrets / f"clickhouse_{user}", secrets.token_urlsafe(24))
+        changed |= made
+    # Kafka's own form of a cluster id: 16 bytes, URL-safe base64 without padding.
+    fresh = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster_id, made = _once(lab.run / CLUSTER_ID, fresh)
+    return Prepared(changed or made, passwords, cluster_id)
+
+
+def _once(path: Path, value: str) -> tuple[str, bool]:
+    """Content of a file that is written once, whole and readable by its owner only; and whether that was now."""
+    try:
+        return path.read_text().strip(), False
+    except FileNotFoundError:
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:  # noqa: PTH123
+            handle.write(value + "\n")
+        scratch.rename(path)
+        return value, True
+
+
+def code_digests(modules: list[str]) -> dict[str, str]:
+    """Digest of each program's code and of what all share: the next lab-up restarts a program whose code changed."""
+    root = Path(k2lab.__file__).parent
+    shared = hashlib.sha256()
+    for path in sorted([*root.glob("*.py"), *(root / "common").rglob("*.py")]):
+        shared.update(path.read_bytes())
+    digests = {}
+    for module in modules:
+        directory = root / module.removeprefix("k2lab.")
+        if not directory.is_dir():
+            raise LabError(f"the program {module}", f"no {directory}", "complete the checkout")
+        own = shared.copy()
+        for path in sorted(path for path in directory.rglob("*") if path.suffix in (".py", ".sql")):
+            own.update(path.read_bytes())
+        digests[module] = own.hexdigest()[:12]
+    return digests

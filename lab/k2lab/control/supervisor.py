@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""supervisord of one lab: start it, speak to it over its socket, bring it to a changed configuration."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from k2lab.common.errors import LabError
+from k2lab.control.lab import MARKER, Lab
+
+POLL_S = 0.05
+CALL_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 15.0
+
+
+class State(StrEnum):
+    """supervisord's states of a program."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"
+
+
+SETTLED = frozenset({State.STOPPED, State.EXITED, State.FATAL})
+
+
+@dataclass(frozen=True)
+class Program:
+    """What supervisord says of a program. Times in whole seconds since the epoch, 0 for never."""
+
+    name: str
+    state: State
+    pid: int
+    exit_status: int
+    stopped_at: int
+    spawn_error: str
+
+
+@dataclass(frozen=True)
+class Reload:
+    """What a reread configuration did to the programs."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=CALL_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the socket is the address
+        return _Connection(self._path)
+
+
+class Supervisor:
+    """Client; makes a connection for each call, so it may be used from several threads."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    def answers(self) -> bool:
+        """True when supervisord of this lab is there and takes orders."""
+        try:
+            return bool(self._call("getState")["statecode"] == 1)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def programs(self) -> dict[str, Program]:
+        """Every program by name."""
+        return {entry["name"]: _program(entry) for entry in self._call("getAllProcessInfo")}
+
+    def program(self, name: str) -> Program:
+        """One program."""
+        return _program(self._call("getProcessInfo", name))
+
+    def start(self, name: str) -> bool:
+        """Have the program started; False when it runs or starts already."""
+        if self.program(name).state in (State.RUNNING, State.STARTING, State.BACKOFF):
+            return False
+        self._call("startProcess", name, False)
+        return True
+
+    def stop(self, names: list[str], *, timeout_s: float) -> list[str]:
+        """Stop programs side by side and wait for them; supervisord kills those that exceed their own stopwaitsecs.
+
+        Returns those that did run. Raises LabError when one is still there after timeout_s.
+        """
+        known = self.programs()
+        running = [name for name in names if name in known and known[name].state not in SETTLED]
+        for name in running:
+            if known[name].state is not State.STOPPING:
+                self._call("stopProcess", name, False)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = [
+                name for name, program in self.programs().items() if name in running and program.state not in SETTLED
+            ]
+            if not left:
+                return running
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"{', '.join(left)} to stop within {timeout_s:.0f} s", "still running", "run lab-down once more"
+                )
+            time.sleep(POLL_S)
+
+    def reload(self, *, stop_timeout_s: float) -> Reload:
+        """Reread the configuration; programs whose section changed are stopped and replaced, none is started here."""
+        [[added, changed, removed]] = self._call("reloadConfig")
+        self.stop([*changed, *removed], timeout_s=stop_timeout_s)
+        for name in (*changed, *removed):
+            self._call("removeProcessGroup", name)
+        for name in (*changed, *added):
+            self._call("addProcessGroup", name)
+        return Reload(tuple(added), tuple(changed), tuple(removed))
+
+    def shutdown(self) -> None:
+        """Ask supervisord to stop what is left and end."""
+        self._call("shutdown")
+
+    def launch(self) -> None:
+        """Start supervisord as a daemon and wait until it answers. Raises LabError."""
+        lab = self._lab
+        if lab.socket != lab.socket_link:
+            # Only this user may put a socket there: the directory is made by us or not used.
+            lab.socket.parent.mkdir(mode=0o700, exist_ok=True)
+            seen = lab.socket.parent.lstat()
+            if seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+                raise LabError(f"{lab.socket.parent} to be this user's alone", "another owner or mode", "remove it")
+            lab.socket_link.unlink(missing_ok=True)
+            lab.socket_link.symlink_to(lab.socket)
+        environ = {name: os.environ[name] for name in ("HOME", "PATH", "USER", "TMPDIR") if name in os.environ}
+        command = [str(Path(sys.executable).with_name("supervisord")), "-c", str(lab.configuration)]
+        outcome = subprocess.run(
+            command,
+            env={**environ, "LC_ALL": "C.UTF-8", MARKER: lab.lab_id},
+            cwd=lab.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_S,
+            check=False,
+        )
+        if outcome.returncode != 0:
+            raise LabError(
+                "supervisord to start", outcome.stderr.strip() or outcome.stdout.strip(), f"see {lab.configuration}"
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"supervisord to answer within {START_TIMEOUT_S:.0f} s",
+                    lab.log_tail("supervisord"),
+                    f"see {lab.log('supervisord')}",
+                )
+            time.sleep(POLL_S)
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(self._lab.socket))
+        try:
+            with proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            raise LabError(
+                f"supervisord to accept {method}{arguments}",
+                fault.faultString,
+                f"see {self._lab.log('supervisord')}; after a mistake in the role's variables correct them",
+            ) from fault
+
+
+def _program(entry: dict[str, Any]) -> Program:
+    return Program(
+        name=entry["name"],
+        state=State(entry["statename"]),
+        pid=entry["pid"],
+        exit_status=entry["exitstatus"],
+        stopped_at=entry["stop"],
+        spawn_error=entry["spawnerr"],
+    )
