@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the lab's ClickHouse server until SIGTERM."""
 
 from __future__ import annotations
@@ -6,13 +7,16 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import socket
-import sys
 from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
+
+from k2lab.common.errors import run_program
+from k2lab.common.logs import configure_logging
+from k2lab.common.options import not_negative, port
+from k2lab.common.shutdown import stop_event_asyncio
 
 from .datadir import DataDirLock, InUseError, listen
 from .engine import VERSION, Engine
@@ -26,7 +30,7 @@ log = logging.getLogger("clickhouse_front")
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit code: 0 after a clean stop, 1 if it could not start."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    configure_logging()
     data_dir: Path = options.data_dir.absolute()
     try:
         users = Users.load(options.users)
@@ -49,14 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m k2lab.clickhouse_front", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="directory of the tables; made if absent")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=port, required=True)
     parser.add_argument("--users", type=Path, required=True, help="JSON: [{name, password_sha256, readonly, settings}]")
     parser.add_argument(
         "--max-concurrent-queries", type=_positive, default=32, help="more get error 202 (default %(default)s)"
     )
     parser.add_argument("--max-body-bytes", type=_positive, default=256 << 20, help="unpacked (default %(default)s)")
     parser.add_argument(
-        "--shutdown-timeout", type=float, default=15.0, help="seconds that running queries get on SIGTERM"
+        "--shutdown-timeout", type=not_negative, default=15.0, help="seconds that running queries get on SIGTERM"
     )
     return parser
 
@@ -80,13 +84,11 @@ async def _serve(engine: Engine, users: Users, sock: socket.socket, options: arg
         shutdown_timeout=options.shutdown_timeout,
     )
     await runner.setup()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_event_asyncio()
     await web.SockSite(runner, sock).start()
     log.info("ClickHouse %s ready on http://%s:%d, data in %s", VERSION, *sock.getsockname()[:2], options.data_dir)
     await stop.wait()
-    log.info("stopping: running queries have %.0f s", options.shutdown_timeout)
+    log.info("running queries have %.0f s to end", options.shutdown_timeout)
     await runner.cleanup()
     return await queries.stop_all()
 
@@ -99,4 +101,4 @@ def _leave_at_once() -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

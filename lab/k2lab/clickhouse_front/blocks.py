@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ClickHouse's own compressed blocks: the bodies of `compress=1` answers and `decompress=1` requests.
 
 A block is a CityHash128 checksum (16 bytes) of what follows, a method byte, the size of the block without the checksum

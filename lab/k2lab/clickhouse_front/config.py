@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration the engine is started with: system logs on, everything of it bounded for a small machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One process per data directory and per port, and a clear word about who has it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The embedded engine: one process holds the data path, every request gets a session of its own.
 
 Opening a session costs 0.3 ms, so none is reused: the settings of one request cannot reach the next by construction.

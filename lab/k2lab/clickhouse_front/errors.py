@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ClickHouse's numbered errors, and the HTTP statuses its own server answers them with."""
 
 from __future__ import annotations

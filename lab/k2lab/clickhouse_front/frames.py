@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bodies in the encodings of HTTP that ClickHouse speaks: gzip, deflate, zstd and lz4 frames.
 
 A client may send one frame per block of rows, so a body is read until its last byte: a reader that stops behind the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`/metrics` as ClickHouse's own Prometheus exporter words it, and the asynchronous metrics chdb does not have.
 
 Names, help texts and types follow src/Server/PrometheusMetricsWriter.cpp: profile events and errors are counters,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running statements: bounded in number, known by their query id, stopped when nobody waits for them any more."""
 
 from __future__ import annotations

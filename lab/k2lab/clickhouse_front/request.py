@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an HTTP request asks for, read once at the edge."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTTP side: from a request to the engine and back."""
 
 from __future__ import annotations

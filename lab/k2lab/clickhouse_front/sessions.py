@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP sessions: what SET and USE leave behind for later requests with the same `session_id`.
 
 A session is the list of its SET and USE statements, replayed into the fresh engine session of each request. Settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Just enough of ClickHouse's lexer to know what a request is, without parsing SQL.
 
 The engine parses; the front only has to know three things before: where the data of an INSERT starts, which output

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may do what: users from a JSON file, checked in constant time."""
 
 from __future__ import annotations

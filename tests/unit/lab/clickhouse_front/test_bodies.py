@@ -96,7 +96,7 @@ def test_long_data_takes_several_blocks() -> None:
 
 def test_a_block_as_the_engine_writes_it() -> None:
     # The file of a UInt8 column with the values 1, 2, 3, taken from a MergeTree part.
-    body = bytes.fromhex("d9a2a5fb6cd40dad7f5693f08062f052" "82" "0d000000" "03000000" "30010203")
+    body = bytes.fromhex("d9a2a5fb6cd40dad7f5693f08062f052820d0000000300000030010203")
     assert blocks.unpack(body, LIMIT) == b"\x01\x02\x03"
 
 
