@@ -20,7 +20,9 @@ def password_from(variable: str) -> str:
     """The password in the environment variable; raises LabError when it is not set."""
     value = os.environ.get(variable)
     if value is None:
-        raise LabError(f"the ClickHouse password in the environment variable {variable}", "not set", f"export {variable}")
+        raise LabError(
+            f"the ClickHouse password in the environment variable {variable}", "not set", f"export {variable}"
+        )
     return value
 
 
@@ -32,8 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--password-env", required=True, metavar="VAR", help="environment variable with the password")
     parser.add_argument("--database", default="k2")
     parser.add_argument(
-        "--candles", type=CandleEngine, choices=list(CandleEngine), default=CandleEngine.AGGREGATING,
-        metavar="aggregating|summing", help="summing is known to be wrong, for tests of the tool (default aggregating)",
+        "--candles",
+        type=CandleEngine,
+        choices=list(CandleEngine),
+        default=CandleEngine.AGGREGATING,
+        metavar="aggregating|summing",
+        help="summing is known to be wrong, for tests of the tool (default aggregating)",
     )
     options = parser.parse_args(arguments)
     configure_logging()

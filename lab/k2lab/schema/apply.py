@@ -28,7 +28,8 @@ def apply_schema(clickhouse: ClickHouse, database: str, candles: CandleEngine) -
     present = {
         str(name): str(comment)
         for name, comment in clickhouse.rows(
-            "SELECT name, comment FROM system.tables WHERE database = {database:String}", parameters={"database": database}
+            "SELECT name, comment FROM system.tables WHERE database = {database:String}",
+            parameters={"database": database},
         )
     }
     for statement in wanted:

@@ -52,7 +52,7 @@ def statements(database: str, candles: CandleEngine = CandleEngine.AGGREGATING) 
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", database):
         raise ValueError(f"database must be a plain identifier (letters, digits, _), not {database!r}")
     rendered = [Statement(database, f"CREATE DATABASE IF NOT EXISTS {database}", None)]
-    for name in ("10_raw_trades", "20_bronze_trades", "30_silver_trades"):
+    for name in ("10_raw_trades", "20_bronze_trades", "30_silver_trades", "50_processor_repairs"):
         rendered += _render(_read(name), database=database)
     candle_sql = _read(f"40_candles_{candles.value}")
     for timeframe, seconds in TIMEFRAMES.items():
@@ -78,6 +78,4 @@ def _render(sql: str, **values: str) -> Iterator[Statement]:
             raise ValueError(f"not a CREATE ... IF NOT EXISTS statement: {body[:80]!r}")
         has_comment = "${comment}" in body
         comment = f"schema {digest}"
-        yield Statement(
-            created.group(1), body.replace("${comment}", comment).strip(), comment if has_comment else None
-        )
+        yield Statement(created.group(1), body.replace("${comment}", comment).strip(), comment if has_comment else None)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tiers hold a batch, and taking a half-written one back out.
+
+Offsets identify rows in raw, bronze and silver. Candles hold no offsets, so theirs is a proof by recomputation: every
+window the batch can have touched must equal what silver gives. A touched window is known from the candle's own updated_at
+(written no earlier than the batch was announced), from silver rows of that time, and from the journal of a repair that
+was cut short. One-minute candles are computed from silver, longer ones from the one-minute candles proven just before,
+so that the cost does not grow with the day.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from k2lab.clickhouse_http import ClickHouse
+from k2lab.schema import TIMEFRAMES
+from k2lab.silver_processor.intent import Intent
+
+log = logging.getLogger(__name__)
+
+CLOCK_SLACK_S = 10
+"""How far the processor's clock and ClickHouse's may differ, or step back, between an announcement and its insert."""
+
+_BASE = "1m"
+_KEY = "exchange, canonical_symbol, window_start"
+_VALUES = "first_trade, last_trade, high_price, low_price, volume, quote_volume, trade_count"
+_MERGED = (
+    "min(first_trade) AS first_trade, max(last_trade) AS last_trade, max(high_price) AS high_price, min(low_price) AS low_price, "
+    "sum(volume) AS volume, sum(quote_volume) AS quote_volume, sum(trade_count) AS trade_count"
+)
+_FROM_TRADES = (
+    "min((timestamp, ifNull(source_sequence, 0), kafka_offset, s.price)) AS first_trade, "
+    "max((timestamp, ifNull(source_sequence, 0), kafka_offset, s.price)) AS last_trade, "
+    "max(s.price) AS high_price, min(s.price) AS low_price, sum(s.quantity) AS volume, "
+    "sum(s.quote_volume) AS quote_volume, count() AS trade_count"
+)
+_WITHOUT_DEDUPLICATION = {"insert_deduplicate": 0, "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
+
+
+class State(enum.Enum):
+    """How much of a batch is in the tables."""
+
+    COMPLETE = "complete"
+    ABSENT = "absent"
+    PARTIAL = "partial"
+
+
+class Window(NamedTuple):
+    """One candle: its timeframe and key; `start_s` in seconds since the epoch."""
+
+    timeframe: str
+    exchange: str
+    symbol: str
+    start_s: int
+
+
+class Ledger:
+    """Reads and repairs the tables of one database. Every method may raise ClickHouseError."""
+
+    def __init__(self, clickhouse: ClickHouse, database: str, raw_table: str) -> None:
+        self._clickhouse = clickhouse
+        self._database = database
+        self._tiers = ((raw_table, "ingested_at"), ("bronze_trades", "ingestion_timestamp"), ("silver_trades", "processed_at"))
+
+    def state(self, intent: Intent) -> State:
+        """How much of the batch is there. Only meaningful while no insert is running."""
+        counts = self._clickhouse.rows(
+            " UNION ALL ".join(
+                f"SELECT '{table}', count(), uniqExact(topic, kafka_partition, kafka_offset) FROM {self._database}.{table} "
+                f"WHERE {written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
+                for table, written_at in self._tiers
+            )
+        )
+        rows = {int(number) for _, count, distinct in counts for number in (count, distinct)}
+        wrong = self._wrong_candles(self._touched(intent))
+        log.info("batch %s: %s; %d candles differ from silver", intent.batch, dict((t, int(c)) for t, c, _ in counts), wrong)
+        if wrong or len(rows) != 1:
+            return State.PARTIAL
+        if rows == {intent.rows}:
+            return State.COMPLETE
+        return State.ABSENT if rows == {0} else State.PARTIAL
+
+    def take_out(self, intent: Intent) -> None:
+        """Remove every trace of the batch. Interrupted at any point, the next start finds it partial and repeats this.
+
+        Candles first, from the silver rows that are not the batch's; then silver, bronze and raw, the evidence last.
+        """
+        touched = self._touched(intent)
+        self._note(intent, touched)
+        for timeframe in TIMEFRAMES:
+            self._rebuild(timeframe, [window for window in touched if window.timeframe == timeframe], intent)
+        for table, _ in reversed(self._tiers):
+            self._clickhouse.execute(
+                f"ALTER TABLE {self._database}.{table} DELETE WHERE {_in_batch(intent)}", settings={"mutations_sync": 1}
+            )
+
+    def _touched(self, intent: Intent) -> list[Window]:
+        since = _since(intent)
+        parts = [
+            "SELECT toString(timeframe_s), exchange, canonical_symbol, toUnixTimestamp(window_start) "
+            f"FROM {self._database}.processor_repairs WHERE batch = '{intent.batch}'"
+        ]
+        for timeframe, seconds in TIMEFRAMES.items():
+            parts.append(
+                f"SELECT '{seconds}', exchange, canonical_symbol, toUnixTimestamp(window_start) "
+                f"FROM {self._database}.ohlcv_{timeframe} WHERE updated_at >= {since}"
+            )
+            parts.append(
+                f"SELECT '{seconds}', exchange, canonical_symbol, intDiv(toUnixTimestamp(timestamp), {seconds}) * {seconds} "
+                f"FROM {self._database}.silver_trades WHERE processed_at >= {since} AND is_valid"
+            )
+        names = {str(seconds): timeframe for timeframe, seconds in TIMEFRAMES.items()}
+        rows = self._clickhouse.rows(" UNION DISTINCT ".join(parts))
+        return sorted(Window(names[seconds], exchange, symbol, int(start)) for seconds, exchange, symbol, start in rows)
+
+    def _wrong_candles(self, touched: list[Window]) -> int:
+        wrong = 0
+        for timeframe in TIMEFRAMES:
+            windows = [window for window in touched if window.timeframe == timeframe]
+            if not windows:
+                continue
+            have = (
+                f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} "
+                f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
+            )
+            [[count]] = self._clickhouse.rows(
+                f"SELECT count() FROM (SELECT {_KEY}, {_VALUES} FROM ({have} UNION ALL {self._wanted(timeframe, windows, '1')}) "
+                f"GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
+            )
+            wrong += int(count)
+        return wrong
+
+    def _wanted(self, timeframe: str, windows: list[Window], which_trades: str) -> str:
+        seconds = TIMEFRAMES[timeframe]
+        first, last = min(w.start_s for w in windows), max(w.start_s for w in windows) + seconds
+        start = f"toDateTime(intDiv(toUnixTimestamp({{}}), {seconds}) * {seconds}, 'UTC')"
+        if timeframe == _BASE:
+            time, values, source = "timestamp", _FROM_TRADES, f"silver_trades AS s WHERE is_valid AND ({which_trades}) AND"
+        else:
+            time, values, source = "window_start", _MERGED, f"ohlcv_{_BASE} AS s WHERE"
+        window_start = start.format(f"s.{time}")
+        return (
+            f"SELECT exchange, canonical_symbol, {window_start} AS candle_start, {values} FROM {self._database}.{source} "
+            f"s.{time} >= toDateTime({first}, 'UTC') AND s.{time} < toDateTime({last}, 'UTC') "
+            f"AND (exchange, canonical_symbol, {window_start}) IN {_literal(windows)} "
+            "GROUP BY exchange, canonical_symbol, candle_start"
+        )
+
+    def _note(self, intent: Intent, touched: list[Window]) -> None:
+        if touched:
+            values = ", ".join(
+                f"('{intent.batch}', {TIMEFRAMES[w.timeframe]}, {_quote(w.exchange)}, {_quote(w.symbol)}, {w.start_s})" for w in touched
+            )
+            self._clickhouse.execute(
+                f"INSERT INTO {self._database}.processor_repairs (batch, timeframe_s, exchange, canonical_symbol, window_start) "
+                f"VALUES {values}",
+                settings=_WITHOUT_DEDUPLICATION,
+            )
+
+    def _rebuild(self, timeframe: str, windows: list[Window], intent: Intent) -> None:
+        if not windows:
+            return
+        table = f"{self._database}.ohlcv_{timeframe}"
+        self._clickhouse.execute(
+            f"ALTER TABLE {table} DELETE WHERE ({_KEY}) IN {_literal(windows)}", settings={"mutations_sync": 1}
+        )
+        self._clickhouse.execute(
+            f"INSERT INTO {table} ({_KEY}, {_VALUES}, updated_at) SELECT *, now64(6, 'UTC') FROM "
+            f"({self._wanted(timeframe, windows, f'NOT ({_in_batch(intent)})')})",
+            settings=_WITHOUT_DEDUPLICATION,
+        )
+
+
+def _since(intent: Intent) -> str:
+    return f"toDateTime64({intent.announced_s - CLOCK_SLACK_S}, 6, 'UTC')"
+
+
+def _in_batch(intent: Intent) -> str:
+    return " OR ".join(
+        f"(topic = '{p.topic}' AND kafka_partition = {p.number} AND kafka_offset >= {span.start} AND kafka_offset < {span.end})"
+        for p, span in sorted(intent.ranges.items())
+    )
+
+
+def _literal(windows: Iterable[Window]) -> str:
+    return "(" + ", ".join(f"({_quote(w.exchange)}, {_quote(w.symbol)}, toDateTime({w.start_s}, 'UTC'))" for w in windows) + ")"
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records as rows of raw_trades, in ClickHouse's RowBinary."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from k2lab.silver_processor.intent import Partition
+
+COLUMNS = "topic, kafka_partition, kafka_offset, payload, broker_timestamp, received_at"
+RECEIVED_AT_HEADER = "received_at_us"
+
+_POSITION = struct.Struct("<IQ")
+_BROKER_TIME = struct.Struct("<q")
+_RECEIVED_AT = struct.Struct("<Bq")
+_NULL = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of a raw topic."""
+
+    partition: Partition
+    offset: int
+    payload: bytes
+    broker_timestamp_ms: int
+    received_at_us: int | None
+
+
+def received_at(headers: Iterable[tuple[str, bytes | None]] | None) -> int | None:
+    """The handler's clock in microseconds from a record's headers; None when absent, unreadable or absurd."""
+    for name, value in headers or ():
+        if name == RECEIVED_AT_HEADER and value is not None and value.isdigit() and len(value) <= 16:
+            return int(value)
+    return None
+
+
+def row_binary(rows: Iterable[Row]) -> bytes:
+    """Encode rows in the order of COLUMNS."""
+    out = bytearray()
+    for row in rows:
+        topic = row.partition.topic.encode()
+        out += _varint(len(topic))
+        out += topic
+        out += _POSITION.pack(row.partition.number, row.offset)
+        out += _varint(len(row.payload))
+        out += row.payload
+        out += _BROKER_TIME.pack(row.broker_timestamp_ms)
+        out += _NULL if row.received_at_us is None else _RECEIVED_AT.pack(0, row.received_at_us)
+    return bytes(out)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
