@@ -12,8 +12,8 @@ short_description: The platform's profile from inventory variables, checked
 description:
   - Gathers the C(k2_*) variables that describe a platform, resolves their templates and checks the whole.
   - Returns the plain mapping that modules of this collection take as O(k2.hardening.k2_stack_info#module:profile).
-  - A C(k2_*) variable that is neither a section of the profile nor an option of one of the collection's roles is refused,
-    with the nearest known name, so that a misspelt variable is never ignored.
+  - A C(k2_*) variable that is neither a section of the profile nor an option of one of the collection's roles is
+    refused, with the nearest known name, so that a misspelt variable is never ignored.
   - Variables of your own that start with C(k2_) need another prefix, such as C(_k2_) or C(my_k2_).
 options:
   _terms:

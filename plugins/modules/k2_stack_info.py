@@ -9,9 +9,9 @@ module: k2_stack_info
 short_description: Tell the state of every service of a platform
 version_added: 0.1.0
 description:
-  - Looks at all services of a profile at the same time, through the runtime that holds each and the service's own probe.
+  - Looks at all services of a profile at the same time, through the runtime of each and the service's own probe.
   - A service that is down is data, not a failure of the task; what would start it is part of the answer.
-  - The target's clocks are read at the first and the last moment, so that the caller can bound their skew against its own.
+  - The target's clocks are read at the first and the last moment, so that the caller can bound their skew.
 author:
   - The k2.hardening authors (!UNKNOWN)
 extends_documentation_fragment:

@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import Runtime
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.docker import DockerRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.supervisor import SupervisorRuntime
@@ -86,7 +87,7 @@ stdout_logfile={folder}/broken.log
         [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", config], stdout=subprocess.DEVNULL
     )
     try:
-        eventually(lambda: (folder / "s.sock").exists(), bool)
+        eventually((folder / "s.sock").exists, bool)
         yield Bench(SupervisorRuntime(RuntimeSettings(str(folder / "s.sock"), 5.0)), "ticker")
     finally:
         process.terminate()
@@ -94,7 +95,7 @@ stdout_logfile={folder}/broken.log
         shutil.rmtree(folder)
 
 
-def engine_socket() -> Iterator[str]:
+def engine_socket() -> Generator[str, None, None]:
     """The socket of a running engine, else of one started for the tests; skips where neither can be had."""
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     if host.startswith("unix://") and _answers(host):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import (
     EventKind,
     NotRunning,
@@ -13,7 +14,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base
     UnitMissing,
 )
 
-from .runtimes import Bench, Engine, engine_socket, eventually, supervisord
+from .runtimes import Bench, Engine, eventually, supervisord
 
 
 @pytest.fixture(scope="module", params=["supervisor", "docker"])
@@ -22,13 +23,9 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         with supervisord() as made:
             yield made
         return
-    sockets = engine_socket()
-    engine = Engine(next(sockets))
-    try:
-        with engine.container("--restart", "unless-stopped") as name:
-            yield Bench(engine.runtime(), name)
-    finally:
-        sockets.close()
+    engine: Engine = request.getfixturevalue("engine")
+    with engine.container("--restart", "unless-stopped") as name:
+        yield Bench(engine.runtime(), name)
 
 
 @pytest.fixture(autouse=True)

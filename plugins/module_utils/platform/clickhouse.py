@@ -15,7 +15,7 @@ from ..core.clock import Deadline
 from ..core.errors import K2Error
 from ..profile.model import ClickHouse
 
-# None stands for NULL. DateTime, UUID, Enum and text arrive as str; floats as Decimal, so that no figure is rounded twice.
+# None stands for NULL. DateTime, UUID, Enum and text arrive as str; floats as Decimal, so that none is rounded twice.
 Value = Union[None, bool, int, str, Decimal, tuple[Any, ...]]
 Setting = Union[str, int]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,26 @@ def read_stat(pid: int) -> Optional[ProcessStat]:
     )
 
 
+def is_stopped(stat: ProcessStat) -> bool:
+    """Whether a SIGSTOP holds the process.
+
+    A parent that waits inside vfork (state D) takes the signal only when its child goes on, and the child is stopped
+    too: it stands still with the SIGSTOP pending.
+    """
+    return stat.state in "Tt" or (stat.state == "D" and _stop_pending(stat.pid))
+
+
+def _stop_pending(pid: int) -> bool:
+    try:
+        text = (_PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    pending = next(line.split()[1] for line in text.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (signal.SIGSTOP - 1) & 1)
+
+
 def _all_pids() -> Iterable[int]:
-    return [int(entry) for entry in os.listdir(_PROC) if entry.isdigit()]
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
 
 
 def process_tree(root: int) -> list[ProcessStat]:

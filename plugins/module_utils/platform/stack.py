@@ -188,7 +188,7 @@ def _probe(profile: Profile, service: Service) -> Optional[ProbeResult]:
 
 
 def _unknown(profile: Profile, service: Service, problem: str, probe: Optional[ProbeResult]) -> ServiceInfo:
-    """A service whose runtime does not tell its state. What helps is what brings up the runtime, if the profile knows."""
+    """A service whose runtime does not tell its state; what would help is what brings up the runtime itself."""
     settings = profile.platform.runtimes.get(service.runtime.value)
     return ServiceInfo(
         name=service.name,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads untyped mappings into typed values and collects every problem instead of stopping at the first.
 
-Each read registers its key, so what remains at the end is unknown by construction and no list of keys is kept twice.
+Each read registers its key, so what remains at the end is unknown by construction: no list of keys is kept twice.
 A value that is missing or wrong is replaced by a harmless one: the caller looks at the problems before using the result.
 """
 
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=enum.Enum)
 T = TypeVar("T")
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
-# As Docker Compose reads them: K, M, G and KiB, MiB, GiB are powers of 1024. KB, MB, GB are the SI units, powers of 1000.
+# K, M, G (as in Compose files) and KiB, MiB, GiB are powers of 1024; KB, MB, GB are the SI units, powers of 1000.
 _SIZE_UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
     _SIZE_UNITS[_letter] = _SIZE_UNITS[f"{_letter}i"] = _SIZE_UNITS[f"{_letter}ib"] = 1024**_power

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that concern two places of the profile: references that lead nowhere, and statements that contradict each other."""
+"""Checks that concern two places of the profile: references that lead nowhere, and contradictions."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _check_load(profile: Profile) -> list[Problem]:
 
 
 def contradictions(profile: Profile) -> tuple[Finding, ...]:
-    """What the profile states and contradicts elsewhere: budgets over limits, totals that do not add up, faults not allowed."""
+    """What the profile contradicts elsewhere: budgets over limits, totals that do not add up, faults not allowed."""
     findings: list[Finding] = []
     budgets: dict[str, Resources] = {}
     for service in profile.services.values():

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import MASK, Lifecycle, RuntimeKind, TcpProbe
 from ansible_collections.k2.hardening.plugins.module_utils.profile.names import check_names
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import ProfileError, parse_profile
@@ -156,7 +157,8 @@ def test_null_counts_as_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("512M", 512 * 1024**2), ("1.5GiB", 3 * 512 * 1024**2), ("1GB", 10**9), (7, 7), ("256 MB", 256 * 10**6)]
+    ("text", "size"),
+    [("512M", 512 * 1024**2), ("1.5GiB", 3 * 512 * 1024**2), ("1GB", 10**9), (7, 7), ("256 MB", 256 * 10**6)],
 )
 def test_sizes_are_read_as_compose_does(text: Any, size: int) -> None:
     budget = parse_profile(changed("k2_services.log.budget.memory", text)).services["log"].budget

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cgroup has used, from its files: milliseconds where the engine's own statistics take a second per container."""
+"""What a cgroup has used, from its files: milliseconds, where the engine's statistics take a second."""
 
 from __future__ import annotations
 

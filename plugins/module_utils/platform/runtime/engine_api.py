@@ -49,7 +49,7 @@ class EngineApi:
     ) -> bytes:
         """One request; ``extra_s`` lengthens the timeout for calls that the engine itself delays.
 
-        :raises SocketUnavailable: no engine. :raises EngineError: it refused. :raises RuntimeFailure: no answer in time.
+        :raises SocketUnavailable: no engine. :raises EngineError: it refused. :raises RuntimeFailure: no answer.
         """
         connection = UnixConnection(self.socket, self.timeout_s + extra_s)
         try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import queue
@@ -101,10 +102,8 @@ class EngineEvents(EventStream):
         if self._closing:
             return
         self._closing = True
-        try:
+        with contextlib.suppress(OSError):  # the engine closed it first, which is what is wanted
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:  # the engine closed it first, which is what is wanted
-            pass
         self._thread.join(timeout=5)
         self._response.close()
         self._connection.close()

@@ -14,7 +14,7 @@ from typing import Any, Optional, Union
 from ...core.clock import Deadline
 from ...core.errors import K2Error, UnsupportedOperation
 from ...profile.model import RuntimeKind, RuntimeSettings
-from ..procfs import process_tree, pss_bytes, read_stat
+from ..procfs import is_stopped, process_tree, pss_bytes, read_stat
 from ..unix_http import UnixConnection
 from .base import (
     POLL_S,
@@ -47,6 +47,7 @@ _STATES = {
     200: State.FAILED,
 }
 _LOG_TAIL_BYTES = 256 * 1024
+_DEAD = ("Z", "X")  # ended, not yet reaped
 _LINE = re.compile(
     r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(?P<ms>\d{3}) \w+ "
     r"(?P<word>spawned|exited|stopped|gave up): '?(?P<unit>[^' ]+)'?(?P<rest>.*)$"
@@ -127,7 +128,7 @@ class SupervisorRuntime(Runtime):
     def _control(self) -> str:
         return f"supervisorctl -s unix://{self._socket}"
 
-    def _log_tail(self) -> list[str]:
+    def log_tail(self) -> list[str]:
         """The last lines of supervisord's own log.
 
         :raises UnsupportedOperation: it keeps none.
@@ -157,7 +158,7 @@ class SupervisorRuntime(Runtime):
         pid = int(info["pid"]) or None
         if pid is not None and state in (State.RUNNING, State.STARTING):
             stat = read_stat(pid)
-            if stat is not None and stat.state == "T":
+            if stat is not None and is_stopped(stat):
                 state = State.PAUSED
         alive = pid is not None
         return Status(
@@ -165,7 +166,8 @@ class SupervisorRuntime(Runtime):
             pid=pid,
             uptime_s=float(int(info["now"]) - int(info["start"])) if alive else None,
             restarts=self._restarts(unit),
-            exit_code=None if alive or not info["stop"] else int(info["exitstatus"]),
+            # supervisord keeps no exit status of a program that it gave up: its 0 would be a lie.
+            exit_code=int(info["exitstatus"]) if state is State.EXITED else None,
             detail=str(info["spawnerr"]) or ("" if alive else str(info["description"])),
         )
 
@@ -180,7 +182,7 @@ class SupervisorRuntime(Runtime):
 
     def _restarts(self, unit: str) -> Optional[int]:
         try:
-            entries = [e for e in map(_parse_line, self._log_tail()) if e is not None and e.unit == _program(unit)]
+            entries = [e for e in map(_parse_line, self.log_tail()) if e is not None and e.unit == _program(unit)]
         except UnsupportedOperation:
             return None
         return sum(
@@ -228,18 +230,40 @@ class SupervisorRuntime(Runtime):
         )
 
     def pause(self, unit: str) -> None:
-        """SIGSTOP to the whole process tree, the main process first so that it starts no further children."""
-        for process in process_tree(self.pid(unit)):
-            _signal_if_alive(process.pid, signal.SIGSTOP)
+        """SIGSTOP to the whole process tree, the main process first so that it starts no further children.
+
+        Done when the kernel shows all of them stopped: a child born meanwhile gets its signal in the next turn.
+        """
+        pid = self.pid(unit)
+
+        def stopped() -> bool:
+            moving = [
+                process for process in process_tree(pid) if process.state not in _DEAD and not is_stopped(process)
+            ]
+            for process in moving:
+                _signal_if_alive(process.pid, signal.SIGSTOP)
+            return not moving
+
+        wait_until(
+            stopped, Deadline.after(self._timeout_s), f"{unit} stopped moving", lambda: "processes that still run"
+        )
 
     def resume(self, unit: str) -> None:
         """SIGCONT to the whole process tree; children first, so that no parent finds them silent."""
         info = self._info(unit)
         if info is None:
             raise self.missing(unit)
-        if int(info["pid"]):
-            for process in reversed(process_tree(int(info["pid"]))):
+        pid = int(info["pid"])
+        if not pid:
+            return
+
+        def moving() -> bool:
+            stopped = [process for process in process_tree(pid) if is_stopped(process)]
+            for process in reversed(stopped):
                 _signal_if_alive(process.pid, signal.SIGCONT)
+            return not stopped
+
+        wait_until(moving, Deadline.after(self._timeout_s), f"{unit} moving again", lambda: "processes still stopped")
 
     def attachments(self, unit: str) -> tuple[Attachment, ...]:
         """See ``Runtime``.
@@ -304,10 +328,10 @@ class _LogEvents(EventStream):
     def __init__(self, runtime: SupervisorRuntime, units: tuple[str, ...]) -> None:
         self._runtime = runtime
         self._units = {_program(unit): unit for unit in units}
-        self._seen = runtime._log_tail()
+        self._seen = runtime.log_tail()
 
     def _fresh(self) -> list[str]:
-        lines = self._runtime._log_tail()
+        lines = self._runtime.log_tail()
         fresh = lines
         if self._seen:
             last = self._seen[-1]
