@@ -28,11 +28,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from k2lab.common.errors import LabError
 
 log = logging.getLogger(__name__)
+
+disable_created_metrics()  # a second series per counter and histogram that nobody here reads
 
 JSON_TYPE = "application/json"
 Detail = str | int | float | bool | None | Sequence[str] | Mapping[str, object]

@@ -220,6 +220,7 @@ class Exchange:
         clients = list(self._clients)
         for client in clients:
             client.abort()
+        self._clients.clear()  # at once: what is sent from now on has no listener
         self.metrics.cut.inc(len(clients))
         return len(clients)
 

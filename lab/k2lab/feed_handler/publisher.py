@@ -96,6 +96,8 @@ class Publisher:
                     "linger.ms": 0,
                     "socket.nagle.disable": True,
                     "message.timeout.ms": timeout_ms,
+                    # A broker that froze or vanished without a word is left after this; resending is idempotent.
+                    "socket.timeout.ms": 10_000,
                     # A topic that does not exist yet is an outage like any other.
                     "topic.metadata.propagation.max.ms": min(timeout_ms, 3_600_000),
                     "topic.metadata.refresh.fast.interval.ms": 250,

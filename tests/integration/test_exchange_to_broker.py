@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the simulated exchanges into a real Kafka: every trade sent to a listener is found in both topics, exactly.
+
+The broker: K2_TEST_BOOTSTRAP names a running one, or K2_TEST_KAFKA_LIBS a directory of Kafka's jar files to start one
+from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+confluent_kafka = pytest.importorskip("confluent_kafka")
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402 - only once the library is known to be there
+
+ROOT = Path(__file__).parents[2]
+EXCHANGES = ("binance", "kraken", "coinbase")
+SYMBOLS = {
+    "binance": "XRPETH,ETHUSDT",
+    "kraken": "BCH/EUR,SC/EUR,XMR/USD",
+    "coinbase": "BAND-BTC,BAND-GBP,DASH-BTC,NMR-EUR,NU-GBP,SKL-BTC,SKL-GBP,SKL-USD",
+}
+SERVER_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+auto.create.topics.enable=false
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=400
+"""
+
+TradeKey = tuple[str, str, str, str]  # symbol, trade id or (Kraken) time in us, price, size
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+def answers(bootstrap: str) -> bool:
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        return bool(admin.list_topics(timeout=1).brokers)
+    except confluent_kafka.KafkaException:
+        return False
+
+
+@pytest.fixture(scope="module")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("K2_TEST_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    libs = os.environ.get("K2_TEST_KAFKA_LIBS")
+    if not libs:
+        pytest.skip("needs a broker: set K2_TEST_BOOTSTRAP=host:port or K2_TEST_KAFKA_LIBS=directory of Kafka's jars")
+    directory = tmp_path_factory.mktemp("kafka")
+    client, controller = free_ports(2)
+    properties = directory / "server.properties"
+    properties.write_text(
+        SERVER_PROPERTIES.format(client=client, controller=controller, data=directory / "data"), encoding="utf-8"
+    )
+    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{libs}/*"]
+    cluster = "AAAAAAAAAAAAAAAAAAAAAQ"
+    storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    subprocess.run([*java, *storage], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    with (directory / "kafka.log").open("wb") as log:
+        broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: answers(f"127.0.0.1:{client}"), 60, f"Kafka answers, see {directory}/kafka.log")
+        yield f"127.0.0.1:{client}"
+    finally:
+        broker.kill()
+        broker.wait(10)
+
+
+@dataclass
+class Stack:
+    """A simulator and three handlers on free ports, with topics of their own."""
+
+    bootstrap: str
+    directory: Path
+    ports: dict[str, int]
+    prefix: str
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def run(self, name: str, module: str, *arguments: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "lab")}
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments], stdout=log, stderr=log, env=environment
+            )
+
+    def start_simulator(self, rate: float) -> None:
+        ports = [value for name in (*EXCHANGES, "control") for value in (f"--{name}-port", str(self.ports[name]))]
+        data = str(ROOT / "lab/data/real_trades.csv")
+        truth = str(self.directory / "truth")
+        self.run(
+            "simulator", "k2lab.exchange_simulator", "--data", data, "--truth-dir", truth, "--rate", str(rate), *ports
+        )
+
+    def start_handler(self, exchange: str) -> None:
+        query = "/ws?timeUnit=MICROSECOND" if exchange == "binance" else ""
+        self.run(
+            exchange,
+            "k2lab.feed_handler",
+            *("--exchange", exchange, "--url", f"ws://127.0.0.1:{self.ports[exchange]}{query}"),
+            *("--symbols", SYMBOLS[exchange], "--bootstrap", self.bootstrap),
+            *("--raw-topic", f"{self.prefix}.{exchange}.raw", "--topic", f"{self.prefix}.{exchange}"),
+            *("--dead-letter-topic", f"{self.prefix}.dead-letter", "--stale-after", "3"),
+            *("--http-port", str(self.ports[f"{exchange}-http"])),
+        )
+
+    def stop(self, name: str) -> int:
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait(10)
+
+    def command(self, path: str, body: object) -> dict[str, object]:
+        url = f"http://127.0.0.1:{self.ports['control']}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=5) as answer:
+            document = json.load(answer)
+        assert isinstance(document, dict)
+        return document
+
+    def health(self, exchange: str) -> tuple[int, list[str]]:
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.ports[f'{exchange}-http']}/health", timeout=5
+            ) as answer:
+                return answer.status, json.load(answer)["reasons"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)["reasons"]
+        except urllib.error.URLError as error:
+            return 0, [str(error)]
+
+    def wait_healthy(self, *exchanges: str, seconds: float = 20) -> None:
+        for exchange in exchanges or EXCHANGES:
+            wait_until(lambda name=exchange: self.health(name)[0] == 200, seconds, f"{exchange} healthy")  # type: ignore[misc]
+
+    def truth(self, exchange: str) -> dict[TradeKey, int]:
+        """Sent trades and how many listened."""
+        found: dict[TradeKey, int] = {}
+        for path in (self.directory / "truth").glob(f"{exchange}*.csv"):
+            with path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    trade_id = row["trade_id"] or row["exchange_time_us"]
+                    found[row["symbol"], trade_id, row["price"], row["size"]] = int(row["subscribers"])
+        return found
+
+    def records(self, topic: str) -> list[confluent_kafka.Message]:
+        consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": uuid.uuid4().hex,
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in partitions])
+            messages, ends = [], 0
+            while ends < len(partitions):
+                message = consumer.poll(10)
+                assert message is not None, f"{topic}: no end of partition within 10 s"
+                if message.error() is None:
+                    messages.append(message)
+                else:
+                    assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF
+                    ends += 1
+            return messages
+        finally:
+            consumer.close()
+
+    def raw_keys(self, exchange: str) -> list[TradeKey]:
+        return [raw_key(exchange, message.value()) for message in self.records(f"{self.prefix}.{exchange}.raw")]
+
+    def normalised_keys(self, exchange: str) -> list[TradeKey]:
+        trades = [json.loads(message.value()) for message in self.records(f"{self.prefix}.{exchange}")]
+        return [
+            (trade["symbol"], trade["trade_id"] or str(trade["exchange_time_us"]), trade["price"], trade["quantity"])
+            for trade in trades
+        ]
+
+
+def raw_key(exchange: str, value: bytes) -> TradeKey:
+    trade = json.loads(value)
+    if exchange == "binance":
+        return trade["s"], str(trade["t"]), trade["p"], trade["q"]
+    if exchange == "kraken":
+        return trade["pair"], trade["timestamp"].replace(".", ""), trade["price"], trade["volume"]
+    return trade["product_id"], trade["trade_id"], trade["price"], trade["size"]
+
+
+@pytest.fixture
+def stack(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Stack]:
+    names = [*EXCHANGES, "control", *(f"{exchange}-http" for exchange in EXCHANGES)]
+    prefix = f"test-{uuid.uuid4().hex[:8]}"
+    topics = [f"{prefix}.{exchange}{suffix}" for exchange in EXCHANGES for suffix in ("", ".raw")]
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    created = admin.create_topics(
+        [*(NewTopic(topic, 2, 1) for topic in topics), NewTopic(f"{prefix}.dead-letter", 1, 1)]
+    )
+    for future in created.values():
+        future.result(30)
+    stack = Stack(kafka_bootstrap, tmp_path, dict(zip(names, free_ports(len(names)), strict=True)), prefix)
+    try:
+        yield stack
+    finally:
+        for name in list(stack.processes):
+            stack.kill(name)
+        admin.delete_topics([*topics, f"{prefix}.dead-letter"])
+
+
+def start(stack: Stack, rate: float) -> None:
+    stack.start_simulator(rate)
+    for exchange in EXCHANGES:
+        stack.start_handler(exchange)
+    stack.wait_healthy()
+
+
+def wait_for_trades(stack: Stack, count: int) -> None:
+    def enough() -> bool:
+        return all(len(stack.truth(exchange)) >= count for exchange in EXCHANGES)
+
+    wait_until(enough, 60, f"{count} trades of each exchange in the truth log")
+
+
+def stop_cleanly(stack: Stack) -> None:
+    stack.command("/stop", {})
+    for exchange in EXCHANGES:
+        assert stack.stop(exchange) == 0, (stack.directory / f"{exchange}.log").read_text()
+    assert stack.stop("simulator") == 0
+
+
+def test_every_trade_sent_to_a_listener_is_in_both_topics_once(stack: Stack) -> None:
+    start(stack, 300)
+    injected = stack.command(
+        "/inject",
+        {
+            "exchange": "binance",
+            "trades": [{"symbol": "XRPETH", "price": "0.12345678", "size": "-1", "side": "sell"}],
+        },
+    )["trades"]
+    wait_for_trades(stack, 300)
+    stop_cleanly(stack)
+    for exchange in EXCHANGES:
+        sent = Counter({key: 1 for key, listeners in stack.truth(exchange).items() if listeners})
+        assert len(sent) > 200
+        assert Counter(stack.raw_keys(exchange)) == sent
+        assert Counter(stack.normalised_keys(exchange)) == sent
+    assert isinstance(injected, list)
+    row = injected[0]
+    assert ("XRPETH", row["trade_id"], "0.12345678", "-1") in stack.raw_keys("binance")
+    for message in stack.records(f"{stack.prefix}.kraken.raw"):
+        assert int(dict(message.headers())["received_at_us"]) > 1_700_000_000_000_000
+        assert message.key().decode() == json.loads(message.value())["pair"]
+
+
+def test_simulator_killed_and_restarted_goes_on_with_new_ids(stack: Stack) -> None:
+    start(stack, 300)
+    wait_for_trades(stack, 50)
+    stack.kill("simulator")
+    before = {exchange: stack.truth(exchange) for exchange in EXCHANGES}
+    stack.start_simulator(300)
+    wait_for_trades(stack, max(map(len, before.values())) + 50)
+    stack.wait_healthy()
+    stop_cleanly(stack)
+    for exchange in EXCHANGES:
+        truth = stack.truth(exchange)
+        assert before[exchange].keys() < truth.keys()
+        raw = Counter(stack.raw_keys(exchange))
+        assert max(raw.values()) == 1
+        assert raw.keys() <= truth.keys()
+        # Only what was on the wire when the simulator died may be missing.
+        later = {key for key, listeners in truth.items() if listeners and key not in before[exchange]}
+        assert later <= raw.keys()
+
+
+def test_cut_off_handlers_say_so_and_come_back(stack: Stack) -> None:
+    start(stack, 60)
+    stack.command("/refuse", {"exchange": "kraken", "seconds": 600})
+    wait_until(lambda: stack.health("kraken")[0] == 503, 10, "kraken unhealthy")
+    assert any("not connected" in reason for reason in stack.health("kraken")[1])
+    assert stack.health("binance")[0] == stack.health("coinbase")[0] == 200
+    stack.command("/refuse", {"exchange": "kraken", "seconds": 0})
+    stack.wait_healthy("kraken", seconds=10)
+    stack.command("/stop", {"exchange": "coinbase"})
+    wait_until(lambda: stack.health("coinbase")[0] == 503, 10, "coinbase stale")
+    assert any("no trade for" in reason for reason in stack.health("coinbase")[1])
+
+
+def test_malformed_frames_go_to_the_dead_letters_and_trades_go_on(stack: Stack) -> None:
+    start(stack, 60)
+    for exchange in EXCHANGES:
+        for kind in ("json", "trade"):
+            assert stack.command("/inject", {"exchange": exchange, "malformed": kind}) == {"connections": 1}
+    stop_cleanly(stack)
+    letters = stack.records(f"{stack.prefix}.dead-letter")
+    reasons = Counter((dict(m.headers())["exchange"].decode(), dict(m.headers())["reason"].decode()) for m in letters)
+    expected = {(exchange, reason): 1 for exchange in EXCHANGES for reason in ("invalid_json", "invalid_number")}
+    assert reasons == expected
+
+
+def test_bad_commands_are_refused_clearly(stack: Stack) -> None:
+    stack.start_simulator(0)
+    wait_until(lambda: can_connect(stack.ports["control"]), 10, "the control interface answers")
+    for path, body, words in [
+        ("/rate", {"trades_per_second": "x"}, "expected a number"),
+        ("/rate", {"trades_per_second": -1}, "expected 0 to"),
+        ("/rate", {"trades_per_second": 1, "exchange": "nyse"}, "expected one of binance"),
+        ("/rate", {"trades_per_second": 1, "schedule": "bursty"}, "poisson, constant"),
+        ("/cut", {"exchang": "kraken"}, "unknown key exchang"),
+        ("/refuse", {"exchange": "kraken"}, "seconds: expected a number"),
+        ("/inject", {"exchange": "kraken"}, "either trades or malformed"),
+        ("/inject", {"exchange": "kraken", "trades": [{}]}, "trades[0]"),
+        ("/stop", [1], "expected a JSON object"),
+    ]:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            stack.command(path, body)
+        assert refused.value.code == 400
+        assert words in json.load(refused.value)["error"]
+
+
+def test_handler_starts_without_broker_and_exchange_and_says_what_is_missing(stack: Stack) -> None:
+    stack.bootstrap = f"127.0.0.1:{free_ports(1)[0]}"
+    stack.start_handler("binance")
+    wait_until(lambda: stack.health("binance")[0] == 503, 10, "health answers")
+    wait_until(lambda: any("broker" in reason for reason in stack.health("binance")[1]), 10, "broker named")
+    assert any("not connected to ws://" in reason for reason in stack.health("binance")[1])
+    assert stack.stop("binance") == 0
+
+
+def can_connect(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
