@@ -49,6 +49,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -186,9 +187,9 @@ class CallbackModule(CallbackBase):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
-                signal.signal(number, lambda signum, frame, before=before: self._on_signal(signum, frame, before))
+                signal.signal(number, partial(self._on_signal, before))
 
-    def _on_signal(self, signum: int, frame: FrameType | None, before: Any) -> None:
+    def _on_signal(self, before: Any, signum: int, frame: FrameType | None) -> None:
         if os.getpid() == self._pid:
             self._close_run("interrupted", f"ansible-playbook received {signal.Signals(signum).name}")
         if callable(before):

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab of the tests' own: brought up and taken down by the same playbooks that users call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab by its directory and base port."""
+
+    directory: Path
+    base_port: int
+
+    def port(self, offset: int) -> int:
+        """The port at ``offset`` of the lab's block."""
+        return self.base_port + offset
+
+    @property
+    def variables(self) -> dict[str, object]:
+        """What a playbook needs to be told to mean this lab."""
+        return {"k2_lab_dir": str(self.directory), "k2_lab_base_port": self.base_port}
+
+    def secret(self, user: str) -> str:
+        """The password of ``user`` (for example ``clickhouse_readonly``)."""
+        return (self.directory / "run" / "secrets" / user).read_text(encoding="utf-8").strip()
+
+    def playbook(
+        self, name: str, *arguments: str, timeout_s: float = 300, check: bool = True, **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``playbooks/<name>.yml`` against this lab.
+
+        Raises AssertionError with the whole output when ``check`` is set and it fails.
+        """
+        command = [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-i",
+            str(ROOT / "inventory" / "lab"),
+            str(ROOT / "playbooks" / f"{name}.yml"),
+            "-e",
+            json.dumps(self.variables | variables),
+            *arguments,
+        ]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done
