@@ -25,8 +25,11 @@ class Position(NamedTuple):
     offset: int
 
 
-def broker_trades(bootstrap: str, exchange: str, topic: str) -> dict[Position, Trade | None]:
-    """Every record of `topic`; None for one that is no trade. Raises LabError when it cannot be read to its end."""
+def broker_trades(bootstrap: str, exchange: str, topic: str, since_us: int = 0) -> dict[Position, Trade | None]:
+    """Every record of `topic` since an exchange time (of the broker, where a record is no trade and has none: None).
+
+    Raises LabError when it cannot be read to its end.
+    """
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "ground-truth", "enable.auto.commit": False, "enable.partition.eof": True}
     )
@@ -46,7 +49,9 @@ def broker_trades(bootstrap: str, exchange: str, topic: str) -> dict[Position, T
                 error = message.error()
                 if error is None:
                     position = Position(int(message.partition() or 0), int(message.offset() or 0))
-                    found[position] = _trade(exchange, message.value() or b"")  # type: ignore[arg-type]
+                    trade = _trade(exchange, message.value() or b"")  # type: ignore[arg-type]
+                    if (trade.time_us if trade else message.timestamp()[1] * 1000) >= since_us:
+                        found[position] = trade
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread -= 1
                 else:

@@ -25,8 +25,9 @@ def compare(
     topic_of: Callable[[str], str] = "market.crypto.trades.{}.raw".format,
     gaps: Sequence[Gap] = (),
     exchanges: Sequence[str] = EXCHANGES,
+    since_us: int = 0,
 ) -> Result:
-    """Compare everything ever sent with everything stored.
+    """Compare every trade whose exchange time is at least `since_us` with what is stored; candles are compared whole.
 
     Raises LabError when a source cannot be read: no answer is not a clean one.
     """
@@ -34,8 +35,8 @@ def compare(
     for exchange in exchanges:
         results[exchange] = _exchange(
             exchange,
-            list(sent_trades(truth_dir, exchange)),
-            broker_trades(bootstrap, exchange, topic_of(exchange)),
+            [sent for sent in sent_trades(truth_dir, exchange) if sent.trade.time_us >= since_us],
+            broker_trades(bootstrap, exchange, topic_of(exchange), since_us),
             clickhouse,
             database,
             topic_of(exchange),
@@ -53,9 +54,9 @@ def _exchange(
     topic: str,
     gaps: Sequence[Gap],
 ) -> ExchangeResult:
-    raw = stored.tier(clickhouse, f"{database}.raw_trades", topic)
-    bronze = stored.tier(clickhouse, f"{database}.bronze_trades", topic)
-    silver = stored.silver(clickhouse, database, topic)
+    raw = stored.tier(clickhouse, f"{database}.raw_trades", topic, broker.keys())
+    bronze = stored.tier(clickhouse, f"{database}.bronze_trades", topic, broker.keys())
+    silver = stored.silver(clickhouse, database, topic, broker.keys())
     in_silver = Counter(position for position, _ in silver.rows)
     upstream = missing_upstream(exchange, sent, [trade for trade in broker.values() if trade is not None])
     differing, unexpected = check_values(exchange, sent, silver.rows)
@@ -71,7 +72,7 @@ def _exchange(
         bronze=bronze.rows,
         silver=len(silver.rows),
         silver_distinct=len(in_silver),
-        silver_valid=silver.valid,
+        silver_valid=silver.all_valid,
         candle_trades={name: stored.candle_trades(clickhouse, database, name, exchange) for name in stored.TIMEFRAMES},
         lost_upstream=_finding(upstream),
         lost_outside_gaps=_finding(trade for trade in upstream if not _within(trade.sent_us, gaps)),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -32,23 +33,27 @@ class Tier:
 
 @dataclass(frozen=True)
 class Silver:
-    """Silver's rows of one exchange, in no order; a position twice is a duplicate."""
+    """Silver's rows of one exchange, in no order; a position twice is a duplicate.
+
+    `all_valid` counts every valid row of the exchange, wanted or not: what its candles must add up to.
+    """
 
     rows: tuple[tuple[Position, Trade], ...]
-    valid: int
+    all_valid: int
 
 
-def tier(clickhouse: ClickHouse, table: str, topic: str) -> Tier:
-    """The positions of `topic` in `table`."""
+def tier(clickhouse: ClickHouse, table: str, topic: str, wanted: Collection[Position]) -> Tier:
+    """Which of the wanted positions of `topic` are in `table`."""
     rows = clickhouse.rows(
         f"SELECT kafka_partition, toString(kafka_offset), count() FROM {table} WHERE topic = {{topic:String}} GROUP BY 1, 2",
         parameters={"topic": topic},
     )
-    return Tier(Counter({Position(int(partition), int(offset)): int(count) for partition, offset, count in rows}))
+    counts = {Position(int(partition), int(offset)): int(count) for partition, offset, count in rows}
+    return Tier(Counter({position: count for position, count in counts.items() if position in wanted}))
 
 
-def silver(clickhouse: ClickHouse, database: str, topic: str) -> Silver:
-    """Silver's rows of `topic`."""
+def silver(clickhouse: ClickHouse, database: str, topic: str, wanted: Collection[Position]) -> Silver:
+    """Silver's rows of `topic` at the wanted positions."""
     rows = clickhouse.rows(
         "SELECT kafka_partition, toString(kafka_offset), symbol, trade_id, toString(side), toString(price), toString(quantity), "
         f"toUnixTimestamp64Micro(timestamp), is_valid FROM {database}.silver_trades WHERE topic = {{topic:String}}",
@@ -58,6 +63,7 @@ def silver(clickhouse: ClickHouse, database: str, topic: str) -> Silver:
         tuple(
             (Position(int(partition), int(offset)), Trade(symbol, trade_id, side, Decimal(price), Decimal(size), int(time_us)))
             for partition, offset, symbol, trade_id, side, price, size, time_us, _ in rows
+            if Position(int(partition), int(offset)) in wanted
         ),
         sum(bool(row[-1]) for row in rows),
     )

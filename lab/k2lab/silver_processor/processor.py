@@ -82,7 +82,9 @@ class Processor:
             self._recover()
         if self._source.buffered:
             self._process()
-        elif not self._source.settled and self._settings.variant is not Variant.AT_LEAST_ONCE:
+        elif self._settings.variant is Variant.AT_LEAST_ONCE:
+            self._commit_at_least_once()
+        elif not self._source.settled:
             self._source.settle()
         now = time.monotonic()
         self._progress = now
@@ -130,6 +132,9 @@ class Processor:
     def _process_at_least_once(self, intent: Intent, rows: Sequence[Row]) -> None:
         self._sink.insert_unprotected(rows)
         self._source.finish(intent)
+        self._commit_at_least_once()
+
+    def _commit_at_least_once(self) -> None:
         if time.monotonic() - self._committed >= _AT_LEAST_ONCE_COMMIT_EVERY_S:
             self._source.commit_done()
             self._committed = time.monotonic()

@@ -202,7 +202,8 @@ class Source:
 
     def commit_done(self) -> None:
         """Commit what is done without announcing anything: the known-bad variant's way."""
-        self._commit({partition: (offset, "") for partition, offset in self._done.items()})
+        if self._done:
+            self._commit({partition: (offset, "") for partition, offset in self._done.items()})
 
     def update_lag(self) -> None:
         """Set the lag metric from the watermarks that come with each fetch."""
