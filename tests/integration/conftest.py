@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-
-from .lab import ROOT, Lab
-from .runtimes import Engine, engine_socket
-
-sys.path.insert(0, str(ROOT / "tests" / "tools"))
 from ports import free_base_port
+
+from .lab import CLICKHOUSE_OFFSET, ROOT, Lab
+from .runtimes import Engine, engine_socket
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +28,13 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A lab in which trades flow: the one whose directory ``K2_TEST_LAB_DIR`` names, else one for this session alone."""
+    """A lab in which trades flow: the one whose directory ``K2_TEST_LAB_DIR`` names, else one for this session."""
     given = os.environ.get("K2_TEST_LAB_DIR")
     if given:
         described = json.loads((Path(given) / "run" / "lab.json").read_text(encoding="utf-8"))
-        yield Lab(Path(given).resolve(), int(described["base_port"]))
+        clickhouse_port = urlsplit(described["clickhouse_url"]).port
+        assert clickhouse_port is not None, f"{given}/run/lab.json names no port of ClickHouse"
+        yield Lab(Path(given).resolve(), clickhouse_port - CLICKHOUSE_OFFSET)
         return
     own = Lab(ROOT / ".lab-test", free_base_port())
     try:

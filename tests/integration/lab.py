@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CLICKHOUSE_OFFSET = 30
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the stages of ``make test`` and say how each went.
 
-A stage that ran nothing has failed: an empty selection, a missing playbook or a scenario that was left out must not look
-like success.
+A stage that ran nothing has failed: an empty selection, a missing playbook or a scenario that was left out must not
+look like success.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def pytest(log: Path, directory: str) -> tuple[int, Count]:
     code, _ = run(log, *command)
     if not report.exists():
         return code, Count(0, 0)
-    suites = ET.parse(report).getroot().iter("testsuite")  # our own file
+    suites = ET.parse(report).getroot().iter("testsuite")
     numbers = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
     failed = sum(suite["failures"] + suite["errors"] for suite in numbers)
     return code, Count(sum(suite["tests"] - suite["skipped"] for suite in numbers) - failed, failed)

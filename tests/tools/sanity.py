@@ -7,7 +7,7 @@ It makes virtual environments for its tools and bootstraps pip in them from a do
 configuration of this machine is all that a build server need have, so pip comes from there. Both live in
 ``.cache/sanity``, and only the first run takes long.
 
-The lab, the benchmarks and the tests are left out: Ansible never loads them, and the project's own linters are stricter.
+The lab, the benchmarks and the tests are left out: Ansible never loads them, and the project's linters are stricter.
 """
 
 from __future__ import annotations
