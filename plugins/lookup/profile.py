@@ -42,7 +42,6 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.names import PREFIX, check_names
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import SECTIONS, ProfileError, parse_profile
 
@@ -95,6 +94,5 @@ class LookupModule(LookupBase):
         except ProfileError as error:
             problems += error.problems
         if problems:
-            error: K2Error = ProfileError(problems)
-            raise AnsibleError(str(error))
+            raise AnsibleError(str(ProfileError(problems)))
         return sections

@@ -101,12 +101,12 @@ def test_terminal_logs_are_not_mistaken_for_frames(engine: Engine) -> None:
 def test_memory_limit_broken_is_an_oom_event(engine: Engine) -> None:
     runtime = engine.runtime()
     hog = "sleep 1; exec tail /dev/zero"
-    with engine.container("--memory", "16m", "--memory-swap", "16m", command=hog) as name:
-        with runtime.events((name,)) as stream:
-            seen: list[EventKind] = []
-            eventually(
-                lambda: seen.extend(e.kind for e in stream.poll(1)) or seen, lambda k: EventKind.OOM in k, seconds=60
-            )
+    limits = ("--memory", "16m", "--memory-swap", "16m")
+    with engine.container(*limits, command=hog) as name, runtime.events((name,)) as stream:
+        seen: list[EventKind] = []
+        eventually(
+            lambda: seen.extend(e.kind for e in stream.poll(1)) or seen, lambda k: EventKind.OOM in k, seconds=60
+        )
 
 
 def test_closed_stream_ends_and_may_be_closed_twice(engine: Engine) -> None:

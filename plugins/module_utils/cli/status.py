@@ -13,7 +13,7 @@ from .inventory import load_profile
 from .table import MISSING, render_table, show_bytes, show_seconds
 
 if TYPE_CHECKING:
-    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names its type so
 
 EXIT_READY = 0
 EXIT_NOT_READY = 1
@@ -49,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
         json.dump(
             {"profile": profile.platform.name, "digest": profile.digest(), **stack.as_dict()}, sys.stdout, indent=2
         )
-        print()
+        sys.stdout.write("\n")
     else:
-        print(render(profile.platform.name, stack))
+        sys.stdout.write(render(profile.platform.name, stack) + "\n")
     return EXIT_READY if stack.all_ready else EXIT_NOT_READY
 
 

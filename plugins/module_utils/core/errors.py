@@ -38,9 +38,9 @@ class K2Error(Exception):
         }
 
 
-class DeadlineExceeded(K2Error):
+class DeadlineExceeded(K2Error):  # noqa: N818 - named after what happened, as KeyboardInterrupt is
     """A wait reached its deadline."""
 
 
-class UnsupportedOperation(K2Error):
+class UnsupportedOperation(K2Error):  # noqa: N818 - named after what happened, as KeyboardInterrupt is
     """What was asked for cannot be done with this runtime or on this host; the message says why."""

@@ -24,7 +24,7 @@ _WRAPPERS = ("Nullable", "LowCardinality")
 _AUTHENTICATION = (193, 194, 516)
 
 
-class ClickHouseUnreachable(K2Error):
+class ClickHouseUnreachable(K2Error):  # noqa: N818 - see core.errors
     """No answer, or none in time."""
 
 

@@ -10,7 +10,7 @@ from typing import Optional
 from ..core.errors import K2Error
 
 
-class SocketUnavailable(K2Error):
+class SocketUnavailable(K2Error):  # noqa: N818 - see core.errors
     """The control socket of a runtime cannot be used."""
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads untyped mappings into typed values and collects every problem instead of stopping at the first.
 
-Each read registers its key, so what remains at the end is unknown by construction: no list of keys is kept twice.
-A value that is missing or wrong is replaced by a harmless one: the caller looks at the problems before using the result.
+Each read registers its key, so what remains at the end is unknown by construction: no list of keys is kept.
+A value that is missing or wrong becomes a harmless one: the caller looks at the problems before using the result.
 """
 
 from __future__ import annotations

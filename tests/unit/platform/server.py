@@ -38,7 +38,7 @@ def serve(script: Script) -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(script.body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - the base class's name
 
         def log_message(self, *arguments: Any) -> None:
             pass

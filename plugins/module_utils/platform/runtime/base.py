@@ -110,7 +110,7 @@ class Attachment:
         return cls(network=data["network"], ipv4=data["ipv4"], aliases=tuple(data["aliases"]))
 
 
-class RuntimeFailure(K2Error):
+class RuntimeFailure(K2Error):  # noqa: N818 - see core.errors
     """The runtime refused or failed a call."""
 
 

@@ -68,7 +68,7 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
         self._timeout_s = timeout_s
 
-    def make_connection(self, host: Union[tuple[str, dict[str, str]], str]) -> UnixConnection:
+    def make_connection(self, host: Union[tuple[str, dict[str, str]], str]) -> UnixConnection:  # noqa: ARG002
         """See the base class."""
         return UnixConnection(self._path, self._timeout_s)
 
@@ -277,11 +277,11 @@ class SupervisorRuntime(Runtime):
             action="use the docker runtime for partitions, or cut at the peer",
         )
 
-    def disconnect(self, unit: str, attachment: Attachment) -> None:
+    def disconnect(self, unit: str, attachment: Attachment) -> None:  # noqa: ARG002
         """See ``attachments``."""
         self.attachments(unit)
 
-    def reconnect(self, unit: str, attachment: Attachment) -> None:
+    def reconnect(self, unit: str, attachment: Attachment) -> None:  # noqa: ARG002
         """See ``attachments``."""
         self.attachments(unit)
 
