@@ -40,7 +40,8 @@ from k2lab.common.errors import LabError
 
 log = logging.getLogger(__name__)
 
-disable_created_metrics()  # a second series per counter and histogram that nobody here reads
+# A second series per counter and histogram that nobody here reads. (The library leaves this function untyped.)
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 JSON_TYPE = "application/json"
 Detail = str | int | float | bool | None | Sequence[str] | Mapping[str, object]

@@ -18,7 +18,7 @@ from k2lab.feed_handler.records import Reject, Trade
 log = logging.getLogger(__name__)
 
 MAX_DEAD_LETTER_BYTES = 256 * 1024  # the broker takes 1 MiB per record
-_POLL_S = 1.0  # bounds how long a stop waits for the delivery thread
+_POLL_S = 0.25  # bounds how long a stop waits for the delivery thread
 _LOG_INTERVAL_S = 10.0  # between two lines of the client library about the same thing
 _RETRY_S = 1.0  # a full queue is looked at again after this time even if no acknowledgement woke us up
 
@@ -179,7 +179,7 @@ class Publisher:
         """Wait up to `timeout_s` for what is queued and stop; returns how many records were not acknowledged."""
         left = await asyncio.to_thread(self._producer.flush, timeout_s)
         self._stopping.set()
-        await asyncio.to_thread(self._thread.join, 2 * _POLL_S)
+        await asyncio.to_thread(self._thread.join, 8 * _POLL_S)
         return int(left)
 
     # The rest runs in the delivery thread or in librdkafka's.

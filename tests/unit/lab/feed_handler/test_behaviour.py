@@ -27,7 +27,10 @@ def trade(sequence: int, symbol: str = "A") -> Trade:
 
 def test_backoff_grows_to_its_ceiling_with_full_jitter_and_resets() -> None:
     backoff = Backoff(0.1, 5.0, random.Random(1))
-    delays = [[backoff.next_delay() for _ in range(20)] for _ in range(200) if backoff.reset() is None]
+    delays = []
+    for _ in range(200):
+        backoff.reset()
+        delays.append([backoff.next_delay() for _ in range(20)])
     for attempt in range(20):
         ceiling = min(5.0, 0.1 * 2**attempt)
         drawn = [delay[attempt] for delay in delays]
