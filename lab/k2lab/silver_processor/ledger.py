@@ -75,7 +75,8 @@ class Ledger:
             )
         )
         rows = {int(number) for _, count, distinct in counts for number in (count, distinct)}
-        wrong = self._wrong_candles(self._touched(intent))
+        touched = self._touched(intent)
+        wrong = sum(len(self._wrong(timeframe, touched, "1")) for timeframe in TIMEFRAMES)
         log.info("batch %s: %s; %d candles differ from silver", intent.batch, dict((t, int(c)) for t, c, _ in counts), wrong)
         if wrong or len(rows) != 1:
             return State.PARTIAL
@@ -90,12 +91,11 @@ class Ledger:
         """
         touched = self._touched(intent)
         self._note(intent, touched)
+        others = f"NOT ({_in_batch(intent)})"
         for timeframe in TIMEFRAMES:
-            self._rebuild(timeframe, [window for window in touched if window.timeframe == timeframe], intent)
-        for table, _ in reversed(self._tiers):
-            self._clickhouse.execute(
-                f"ALTER TABLE {self._database}.{table} DELETE WHERE {_in_batch(intent)}", settings={"mutations_sync": 1}
-            )
+            self._rebuild(timeframe, self._wrong(timeframe, touched, others), others)
+        for table, written_at in reversed(self._tiers):
+            self._delete(table, written_at, intent)
 
     def _touched(self, intent: Intent) -> list[Window]:
         since = _since(intent)
@@ -116,22 +116,19 @@ class Ledger:
         rows = self._clickhouse.rows(" UNION DISTINCT ".join(parts))
         return sorted(Window(names[seconds], exchange, symbol, int(start)) for seconds, exchange, symbol, start in rows)
 
-    def _wrong_candles(self, touched: list[Window]) -> int:
-        wrong = 0
-        for timeframe in TIMEFRAMES:
-            windows = [window for window in touched if window.timeframe == timeframe]
-            if not windows:
-                continue
-            have = (
-                f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} "
-                f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
-            )
-            [[count]] = self._clickhouse.rows(
-                f"SELECT count() FROM (SELECT {_KEY}, {_VALUES} FROM ({have} UNION ALL {self._wanted(timeframe, windows, '1')}) "
-                f"GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
-            )
-            wrong += int(count)
-        return wrong
+    def _wrong(self, timeframe: str, touched: Iterable[Window], which_trades: str) -> list[Window]:
+        """Those of the touched windows whose candle is not what `which_trades` (a condition on silver) give."""
+        windows = [window for window in touched if window.timeframe == timeframe]
+        if not windows:
+            return []
+        have = (
+            f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
+        )
+        rows = self._clickhouse.rows(
+            f"SELECT DISTINCT exchange, canonical_symbol, toUnixTimestamp(window_start) FROM (SELECT {_KEY}, {_VALUES} "
+            f"FROM ({have} UNION ALL {self._wanted(timeframe, windows, which_trades)}) GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
+        )
+        return [Window(timeframe, exchange, symbol, int(start)) for exchange, symbol, start in rows]
 
     def _wanted(self, timeframe: str, windows: list[Window], which_trades: str) -> str:
         seconds = TIMEFRAMES[timeframe]
@@ -160,7 +157,7 @@ class Ledger:
                 settings=_WITHOUT_DEDUPLICATION,
             )
 
-    def _rebuild(self, timeframe: str, windows: list[Window], intent: Intent) -> None:
+    def _rebuild(self, timeframe: str, windows: list[Window], which_trades: str) -> None:
         if not windows:
             return
         table = f"{self._database}.ohlcv_{timeframe}"
@@ -169,9 +166,29 @@ class Ledger:
         )
         self._clickhouse.execute(
             f"INSERT INTO {table} ({_KEY}, {_VALUES}, updated_at) SELECT *, now64(6, 'UTC') FROM "
-            f"({self._wanted(timeframe, windows, f'NOT ({_in_batch(intent)})')})",
+            f"({self._wanted(timeframe, windows, which_trades)})",
             settings=_WITHOUT_DEDUPLICATION,
         )
+
+    def _delete(self, table: str, written_at: str, intent: Intent) -> None:
+        """Delete the batch's rows: whole parts where a part holds nothing else, for a mutation visits every part there is."""
+        where = f"{written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
+        parts = self._clickhouse.rows(
+            "SELECT found.part, found.in_batch, active.rows FROM "
+            f"(SELECT _part AS part, count() AS in_batch FROM {self._database}.{table} WHERE {where} GROUP BY part) AS found "
+            f"INNER JOIN (SELECT name, rows FROM system.parts WHERE active AND database = '{self._database}' AND table = '{table}') "
+            "AS active ON active.name = found.part"
+        )
+        mixed = False
+        for part, in_batch, rows in parts:
+            if in_batch == rows:
+                self._clickhouse.execute(f"ALTER TABLE {self._database}.{table} DROP PART '{part}'")
+            else:
+                mixed = True
+        if mixed:
+            self._clickhouse.execute(
+                f"ALTER TABLE {self._database}.{table} DELETE WHERE {where}", settings={"mutations_sync": 1}
+            )
 
 
 def _since(intent: Intent) -> str:

@@ -17,7 +17,7 @@ from k2lab.silver_processor.rows import COLUMNS, Row, row_binary
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.25
 _INSERTS_END_WITHIN_S = 60.0
 _MOST_REPAIRS = 5
 
