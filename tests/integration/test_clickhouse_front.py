@@ -434,6 +434,12 @@ class TestOperation:
     def test_query_log_and_part_log(self, server: Server, table: str) -> None:
         server.ask(f"INSERT INTO {table} (a) VALUES (1)", query_id="logged")
         server.ask("SYSTEM FLUSH LOGS")
+        assert (
+            server.ask(
+                "SELECT count() FROM system.query_log WHERE query_kind IN ('Set', 'Use') AND query LIKE '%logged%'"
+            )
+            == "0"
+        )
         logged = "SELECT type, written_rows FROM system.query_log WHERE log_comment = 'logged' AND type = 'QueryFinish'"
         assert server.ask(logged) == "QueryFinish\t1"
         assert (

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-concurrent-queries", type=_positive, default=32, help="more get error 202 (default %(default)s)"
     )
-    parser.add_argument("--max-body-bytes", type=_positive, default=256 << 20, help="unpacked (default %(default)s)")
+    parser.add_argument("--max-body-bytes", type=_positive, default=128 << 20, help="unpacked (default %(default)s)")
     parser.add_argument(
         "--shutdown-timeout", type=not_negative, default=15.0, help="seconds that running queries get on SIGTERM"
     )

@@ -22,6 +22,7 @@ from .users import ReadOnly
 
 VERSION: Final[str] = chdb.engine_version
 _APPEND_BYTES: Final = 1 << 20  # a long insert is fed in pieces, so that the engine parses while it is fed
+_UNLOGGED: Final[dict[str, str]] = {"log_queries": "0"}  # for the front's own statements
 _URL_MEANING: Final = frozenset("?&#%")
 
 
@@ -65,11 +66,11 @@ class Engine:
         data_dir.mkdir(parents=True, exist_ok=True)
         config = data_dir / CONFIG_NAME
         config.write_text(engine_config())
-        self._path = f"{data_dir / 'engine'}?config-file={config}"
+        self._path = f"{data_dir / 'engine'}?config-file={config}&log_queries=0"
         self._anchor = _open(self._path)  # the engine shuts down with its last connection
         # The log tables appear with their first flush; the database `system` starts empty each time, see README.md.
         for statement in ("SYSTEM FLUSH LOGS", CREATE_ASYNCHRONOUS_METRICS):
-            self.query(SessionSpec(query_id="start"), statement, "Null")
+            self.query(SessionSpec(query_id="start", settings=_UNLOGGED), statement, "Null")
 
     def close(self) -> None:
         """Shut the engine down: parts are complete at every moment, logs are flushed."""
@@ -98,7 +99,7 @@ class Engine:
         """Ask the engine to stop what runs under a client's query id; returns at once, also if nothing does."""
         literal = quote(query_id)
         self.query(
-            SessionSpec(query_id=f"kill-{query_id}"),
+            SessionSpec(query_id=f"kill-{query_id}", settings=_UNLOGGED),
             f"KILL QUERY WHERE Settings['log_comment'] = {literal} OR query_id = {literal} ASYNC",
             "Null",
         )
@@ -124,12 +125,22 @@ class _Session:
     def _prepare(self, spec: SessionSpec) -> None:
         if spec.database is not None:
             self.run(f"USE {quote(spec.database, '`')}")
-        self.run(_set({"log_comment": spec.query_id, **spec.settings}))
-        if spec.readonly:
-            self.run(f"SET readonly = {spec.readonly:d}")
+        base = {"log_comment": spec.query_id, **spec.settings}
+        logging = {"log_queries": base.pop("log_queries", "1")}
+        changes = {**spec.request_settings, **{f"param_{name}": value for name, value in spec.parameters.items()}}
+        # The session was opened with log_queries = 0: only what the client sent belongs into the query log, so logging
+        # starts with the last SET that may still change it.
+        if spec.readonly is ReadOnly.STRICT:
+            base |= {**logging, "readonly": "1"}
+        elif spec.readonly or spec.history:
+            base["readonly"] = f"{spec.readonly:d}"
+            changes = logging | changes
+        else:
+            base |= logging | changes
+            changes = {}
+        self.run(_set(base))
         for statement in spec.history:
             self.run(statement)
-        changes = dict(spec.request_settings) | {f"param_{name}": value for name, value in spec.parameters.items()}
         if changes:
             self.run(_set(changes))
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -24,6 +27,7 @@ from .users import Credentials, ReadOnly, User, Users
 log = logging.getLogger(__name__)
 
 _HOST_NAME: Final = socket.gethostname()
+_LONG_BODY_BYTES: Final = 256 << 10
 _TEXT: Final = "text/plain; charset=UTF-8"
 _JSON: Final = "application/json; charset=UTF-8"
 _CONTENT_TYPES: Final[dict[str, str]] = {
@@ -110,7 +114,7 @@ class Front:
         headers["X-ClickHouse-Summary"] = _summary(outcome, time.perf_counter_ns() - started_ns)
         headers["X-ClickHouse-Format"] = statement.output_format or request.output_format
         headers["Content-Type"] = _content_type(headers["X-ClickHouse-Format"])
-        return _packed(outcome.body, request, headers)
+        return await _packed(outcome.body, request, headers)
 
     async def _body(self, http: web.Request, request: QueryRequest) -> bytes:
         limit = self._limits.max_bytes
@@ -120,9 +124,9 @@ class Front:
             message = f"The body is larger than {limit} bytes; send it in smaller inserts"
             raise ClickHouseError.of(QUERY_IS_TOO_LARGE, message) from error
         if request.content_encoding is not None and body:
-            body = frames.decompress(body, request.content_encoding, limit)
+            body = await _aside(body, partial(frames.decompress, encoding=request.content_encoding, limit=limit))
         if request.decompress_body and body:
-            body = blocks.unpack(body, limit)
+            body = await _aside(body, partial(blocks.unpack, limit=limit))
         return body
 
 
@@ -158,14 +162,19 @@ def _spec(request: QueryRequest, user: User, method: str, history: tuple[str, ..
     )
 
 
-def _packed(body: bytes, request: QueryRequest, headers: dict[str, str]) -> web.Response:
+async def _packed(body: bytes, request: QueryRequest, headers: dict[str, str]) -> web.Response:
     if request.compress_answer:
-        return web.Response(body=blocks.pack(body), headers=headers)
+        return web.Response(body=await _aside(body, blocks.pack), headers=headers)
     encoding = frames.choose_encoding(request.accept_encoding) if request.accept_encoding and body else None
     if encoding is not None:
-        body = frames.compress(body, encoding)
+        body = await _aside(body, partial(frames.compress, encoding=encoding))
         headers["Content-Encoding"] = encoding
     return web.Response(body=body, headers=headers)
+
+
+async def _aside(data: bytes, work: Callable[[bytes], bytes]) -> bytes:
+    """Do what takes long for a long body on a thread, so that other requests go on meanwhile."""
+    return work(data) if len(data) < _LONG_BODY_BYTES else await asyncio.to_thread(work, data)
 
 
 def _summary(outcome: Outcome, elapsed_ns: int) -> str:

@@ -150,6 +150,10 @@ def _parse_other(text: bytes, kind: str, first: Token, stream: Iterator[Token]) 
             raise ClickHouseError.of(
                 NOT_IMPLEMENTED, "The server is stopped by SIGTERM: the engine would end its process group"
             )
+        if kind == "INSERT SELECT" and previous.is_word("INPUT") and token.text == "(":
+            raise ClickHouseError.of(
+                NOT_IMPLEMENTED, "INSERT ... SELECT ... FROM input(): the engine reads no data for it"
+            )
         if just_named and not (ended or token.is_word("SETTINGS")):
             output_format = None  # only SETTINGS or the end can follow a FORMAT clause: `format` was a name
         just_named = previous.is_word("FORMAT") and previous.depth == 0 and token.kind == "word"

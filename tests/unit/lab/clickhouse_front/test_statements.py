@@ -94,6 +94,7 @@ def test_writing_statements_run_to_their_end(text: bytes) -> None:
         (b"SELECT 1 INTO OUTFILE '/tmp/x'", 354),
         (b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV", 48),
         (b"SELECT * FROM Python(users)", 48),
+        (b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1", 48),
         (b"SYSTEM SHUTDOWN", 48),
         (b"system kill", 48),
     ],
