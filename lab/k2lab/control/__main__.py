@@ -8,6 +8,7 @@ import fcntl
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from k2lab.control.up import Up
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+LOCK_TIMEOUT_S = 120.0
+POLL_S = 0.1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,14 +94,24 @@ def _run(read: argparse.Namespace) -> dict[str, object]:
 
 @contextmanager
 def _alone(lab: Lab) -> Iterator[None]:
-    """One command at a time for a lab. The kernel drops the lock when its holder ends, however it ends."""
+    """One command at a time for a lab. The kernel drops the lock when its holder ends, however it ends.
+
+    An interrupted lab-up may still be stopping what it started: that is worth waiting for.
+    """
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     with (lab.run / "control.lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LabError(
-                f"no other lab-up or lab-down at work on {lab.directory}", "one is", "wait until it has ended"
-            ) from error
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f"no other lab-up or lab-down at work on {lab.directory}",
+                        f"one is, for {LOCK_TIMEOUT_S:.0f} s",
+                        "wait until it has ended",
+                    ) from error
+            time.sleep(POLL_S)
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Step:
 class Steps:
     """Runs steps. Actions call check() in their waiting loops: it raises StoppedError when there is no more point."""
 
-    def __init__(self, report: Callable[[str, float], None]) -> None:
+    def __init__(self, report: Callable[[str, float, Iterable[str]], None]) -> None:
         self._report = report
         self._stop = threading.Event()
         self.seconds: dict[str, float] = {}
@@ -42,7 +42,7 @@ class Steps:
         unknown = {need for step in steps for need in step.needs} - waiting.keys()
         if unknown:
             raise ValueError(f"steps need what no step does: {', '.join(sorted(unknown))}")
-        running: dict[Future[None], str] = {}
+        running: dict[Future[float], str] = {}
         with ThreadPoolExecutor(len(steps)) as pool:
             try:
                 while waiting or running:
@@ -52,14 +52,15 @@ class Steps:
                         raise ValueError(f"steps wait for each other: {', '.join(waiting)}")
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
-                        del running[future]
-                        future.result()
+                        name = running.pop(future)
+                        self.seconds[name] = future.result()
+                        self._report(name, self.seconds[name], [*running.values(), *waiting])
             except BaseException:
                 self._stop.set()
                 raise
 
-    def _one(self, step: Step) -> None:
+    @staticmethod
+    def _one(step: Step) -> float:
         begun = time.monotonic()
         step.action()
-        self.seconds[step.name] = round(time.monotonic() - begun, 2)
-        self._report(step.name, self.seconds[step.name])
+        return round(time.monotonic() - begun, 2)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from k2lab.control import processes
 from k2lab.control.down import STOP_TIMEOUT_S, end_all, stop_services
 from k2lab.control.lab import Lab
 from k2lab.control.plan import Plan, Service
+from k2lab.control.progress import StepProgress
 from k2lab.control.steps import Step, Steps
 from k2lab.control.supervisor import State, Supervisor
 from k2lab.schema.apply import apply_schema
@@ -45,7 +45,8 @@ class Up:
         self._lab = lab
         self._plan = plan
         self._supervisor = Supervisor(lab)
-        self._steps = Steps(self._report)
+        self._progress = StepProgress("Start the lab")
+        self._steps = Steps(self._progress.step)
         self._deadline = time.monotonic() + plan.timeout_s
         self._launched = False
         self._started: list[str] = []
@@ -59,16 +60,17 @@ class Up:
         begun = time.monotonic()
         try:
             self._supervise()
-            self._steps.run(self._all_steps())
+            steps = self._all_steps()
+            self._progress.begin(len(steps))
+            self._steps.run(steps)
         except BaseException:
+            self._progress.end(failed=True)
             self._roll_back()
             raise
+        self._progress.end(failed=False)
         self.outcome.seconds = self._steps.seconds
         self.outcome.total_s = round(time.monotonic() - begun, 2)
         return self.outcome
-
-    def _report(self, step: str, seconds: float) -> None:
-        print(f"{step}: ready after {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def _supervise(self) -> None:
         """Have supervisord there, with the configuration as it is now."""

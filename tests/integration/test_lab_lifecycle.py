@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a lab: up, up again, changed, broken, interrupted, down; and never a process left behind.
+
+Runs a lab of its own, beside any other: K2_LIFECYCLE_PORT is its base port.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from k2lab.control import processes
+from k2lab.control.lab import Lab
+from k2lab.control.supervisor import State, Supervisor
+
+BASE_PORT = int(os.environ.get("K2_LIFECYCLE_PORT", "23400"))
+PLAY_TIMEOUT_S = 240
+CHANGED = "changed="
+
+
+@dataclass(frozen=True)
+class Play:
+    """How a playbook ended."""
+
+    code: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        return int(self.output.rpartition(CHANGED)[2].split()[0])
+
+
+class LabUnderTest:
+    def __init__(self, root: Path, directory: Path) -> None:
+        self.root = root
+        self.lab = Lab.at(directory)
+        self.supervisor = Supervisor(self.lab)
+
+    def command(self, playbook: str, **variables: object) -> list[str]:
+        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": BASE_PORT, **variables}
+        ansible = str(Path(sys.executable).with_name("ansible-playbook"))
+        return [ansible, "-i", "inventory/lab", f"playbooks/{playbook}.yml", "-e", json.dumps(own)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "ANSIBLE_CONFIG": str(self.root / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+
+    def play(self, playbook: str, **variables: object) -> Play:
+        outcome = subprocess.run(
+            self.command(playbook, **variables),
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PLAY_TIMEOUT_S,
+            check=False,
+        )
+        return Play(outcome.returncode, outcome.stdout + outcome.stderr)
+
+    def up(self, **variables: object) -> Play:
+        return self.play("lab_up", **variables)
+
+    def down(self, **variables: object) -> Play:
+        return self.play("lab_down", **variables)
+
+    def left(self) -> list[str]:
+        return [processes.describe(process) for process in processes.of_lab(self.lab)]
+
+    def pids(self) -> dict[str, int]:
+        return {name: program.pid for name, program in self.supervisor.programs().items()}
+
+    def kill_supervisord(self) -> None:
+        daemon = psutil.Process(int((self.lab.run / "supervisord.pid").read_text()))
+        daemon.kill()
+        daemon.wait(10)
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def lab(project_root: Path) -> Iterator[LabUnderTest]:
+    directory = project_root / ".lab-lifecycle"
+    under_test = LabUnderTest(project_root, directory)
+    assert under_test.down(k2_lab_purge=True).code == 0
+    yield under_test
+    assert under_test.down(k2_lab_purge=True).code == 0
+    assert under_test.left() == []
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def running(lab: LabUnderTest) -> LabUnderTest:
+    play = lab.up()
+    assert play.code == 0, play.output
+    return lab
+
+
+@pytest.fixture
+def stopped(lab: LabUnderTest) -> LabUnderTest:
+    play = lab.down()
+    assert play.code == 0, play.output
+    return lab
+
+
+def test_second_up_changes_nothing(running: LabUnderTest) -> None:
+    before = running.pids()
+    play = running.up()
+    assert (play.code, play.changed) == (0, 0), play.output
+    assert running.pids() == before
+
+
+def test_a_changed_variable_restarts_only_what_it_concerns(running: LabUnderTest) -> None:
+    before = running.pids()
+    assert running.up(k2_lab_processor_linger_ms=60).code == 0
+    after = running.pids()
+    assert {name for name in before if before[name] != after[name]} == {"silver-processor"}
+
+
+def test_passwords_are_the_owners_alone(running: LabUnderTest) -> None:
+    secret = running.lab.secrets / "clickhouse_default"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert running.lab.configuration.stat().st_mode & 0o777 == 0o600
+    for process in processes.of_lab(running.lab):
+        assert secret.read_text().strip() not in " ".join(process.cmdline())
+
+
+def test_up_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> None:
+    orphans = running.pids()
+    running.kill_supervisord()
+    assert running.left()
+    play = running.up()
+    assert play.code == 0, play.output
+    assert not set(orphans.values()) & set(running.pids().values())
+    assert all(program.state is State.RUNNING for program in running.supervisor.programs().values())
+
+
+def test_down_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> None:
+    running.kill_supervisord()
+    play = running.down()
+    assert play.code == 0, play.output
+    assert running.left() == []
+
+
+def test_down_leaves_nothing_and_may_be_repeated(running: LabUnderTest) -> None:
+    first = running.down()
+    assert (first.code, first.changed) == (0, 1), first.output
+    assert running.left() == []
+    again = running.down()
+    assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_a_taken_port_is_told_with_its_holder_before_anything_starts(stopped: LabUnderTest) -> None:
+    with socket.create_server(("127.0.0.1", BASE_PORT + 13)):
+        play = stopped.up()
+    assert play.code != 0
+    assert f"port {BASE_PORT + 13} is taken by pid {os.getpid()}" in play.output
+    assert stopped.left() == []
+
+
+def test_a_service_that_dies_at_start_is_told_with_its_log_and_all_is_stopped(stopped: LabUnderTest) -> None:
+    play = stopped.up(
+        k2_lab_kafka={"heap_min": "1k", "heap_max": "1k", "retention_hours": 1, "retention_bytes": 1 << 26}
+    )
+    assert play.code != 0
+    assert "kafka to stay up" in play.output
+    assert "Too small" in play.output, "the broker's own words"
+    assert stopped.left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_an_interrupted_up_is_recovered_by_the_next(stopped: LabUnderTest, number: signal.Signals) -> None:
+    play = subprocess.Popen(
+        stopped.command("lab_up"),
+        cwd=stopped.root,
+        env=stopped.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    eventually(lambda: len(stopped.left()) >= 2, 60, "supervisord and a first program")
+    os.killpg(play.pid, number)
+    play.wait(60)
+    recovered = stopped.up()
+    assert recovered.code == 0, recovered.output
+    assert len(stopped.left()) == len(stopped.pids()) + 1, "each program once, and supervisord"
+
+
+def test_purge_removes_the_lab_but_never_another_directory(stopped: LabUnderTest, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    refused = stopped.play("lab_down", k2_lab_dir=str(tmp_path), k2_lab_purge=True)
+    assert refused.code != 0
+    assert (tmp_path / "data").exists()
+    assert stopped.down(k2_lab_purge=True).code == 0
+    assert not stopped.lab.directory.exists()
