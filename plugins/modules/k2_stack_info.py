@@ -47,7 +47,7 @@ options:
     type: float
     default: 0.0
 notes:
-  - Memory and process states of services that run as another user need root on the target (C(become: true)).
+  - Memory of services that run as another user needs root on the target, that is C(become=true).
 requirements:
   - python >= 3.9 on the target, its standard library only
 """

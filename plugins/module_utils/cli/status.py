@@ -6,8 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
+from ..platform.runtime.base import State
 from ..platform.stack import ServiceInfo, StackInfo, inspect_stack
 from .inventory import load_profile
 from .table import MISSING, render_table, show_bytes, show_seconds
@@ -15,6 +17,7 @@ from .table import MISSING, render_table, show_bytes, show_seconds
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names its type so
 
+_DETAIL_WIDTH = 48
 EXIT_READY = 0
 EXIT_NOT_READY = 1
 _HEADER = ("SERVICE", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "PORT", "PROBE")
@@ -82,14 +85,18 @@ def _row(service: ServiceInfo) -> tuple[str, ...]:
 def _probe(service: ServiceInfo) -> str:
     if service.probe is None:
         return MISSING
-    return f"ok {service.probe.latency_ms:.0f} ms" if service.probe.ok else f"FAIL {service.probe.detail}"
+    if service.probe.ok:
+        return f"ok {service.probe.latency_ms:.0f} ms"
+    return "FAIL " + textwrap.shorten(service.probe.detail, _DETAIL_WIDTH, placeholder=" ...")
 
 
 def _complaints(services: list[ServiceInfo]) -> list[str]:
     """What is wrong and what would help; said once where it is the same for several, as when the runtime is down."""
     groups: dict[tuple[str, str], list[str]] = {}
     for service in services:
-        groups.setdefault((_reason(service), service.start_command), []).append(f"{service.name} ({service.state})")
+        # What runs already needs no starting; its log is where to look, and the reason says what it complains of.
+        command = "" if service.state == State.RUNNING.value else service.start_command
+        groups.setdefault((_reason(service), command), []).append(f"{service.name} ({service.state})")
     lines = []
     for (reason, command), names in groups.items():
         lines.append(f"  {', '.join(names)}: {reason}")
@@ -99,8 +106,7 @@ def _complaints(services: list[ServiceInfo]) -> list[str]:
 
 
 def _reason(service: ServiceInfo) -> str:
-    if service.problem:
-        return service.problem
-    if service.probe is not None and not service.probe.ok:
-        return f"probe {service.probe_what}: {service.probe.detail}"
-    return "not running"
+    reasons = [service.problem] if service.problem else []
+    if service.probe is not None and not service.probe.ok and service.state != State.UNKNOWN.value:
+        reasons.append(f"probe {service.probe_what}: {service.probe.detail}")
+    return "; ".join(reasons) or "not running"

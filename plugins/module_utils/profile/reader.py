@@ -275,7 +275,7 @@ class Node:
             return {}
         result: dict[str, T] = {}
         for name in list(outer.data):
-            if not isinstance(name, str) or not SLUG.match(name):
+            if not SLUG.match(str(name)):
                 outer.reject(str(name), "a name of letters, digits and _ . -", describe(name))
                 continue
             inner = outer.opt_node(name)
