@@ -42,7 +42,9 @@ def maven(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path
     directory.mkdir(exist_ok=True)
     program = directory / "mvn"
     program.write_text(
-        f"#!/bin/sh\nfor a; do case $a in -DoutputDirectory=*) out=${{a#*=}};; esac; done\necho x >>{directory}/calls\n{script}\n"
+        "#!/bin/sh\n"
+        "for a; do case $a in -DoutputDirectory=*) out=${a#*=};; esac; done\n"
+        f"echo x >>{directory}/calls\n{script}\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
