@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hold a finished run against the contract: ``check_results.py RUN_DIR [VERDICT]``, the verdict being PASS unless told.
 
-Checks ``results.json`` against ``tests/contract/results.schema.json``, and that what it says agrees with itself and with
-the files beside it.
+Checks ``results.json`` against ``tests/contract/results.schema.json``, and that what it says agrees with itself and
+with the files beside it.
 """
 
 from __future__ import annotations

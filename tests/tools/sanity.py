@@ -36,7 +36,7 @@ sys.exit(subprocess.call(command, env={{**os.environ, **{environment!r}}}))
 """
 
 
-def copy_tree(target: Path) -> None:
+def copy_tree(target: Path, leave_out: tuple[str, ...] = LEFT_OUT) -> None:
     """Copy what is or could be committed, and make it a repository: ansible-test asks git what belongs to it."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -47,7 +47,7 @@ def copy_tree(target: Path) -> None:
     ).stdout.split("\0")
     for name in filter(None, listed):
         source = ROOT / name
-        if name.startswith(LEFT_OUT) or not source.is_file():
+        if name.startswith(leave_out) or not source.is_file():
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target / name)
