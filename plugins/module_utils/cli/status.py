@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..platform.runtime.base import State
 from ..platform.stack import ServiceInfo, StackInfo, inspect_stack
+from ..profile.references import contradictions
 from .inventory import load_profile
 from .table import MISSING, render_table, show_bytes, show_seconds
 
@@ -48,13 +50,20 @@ def run(options: argparse.Namespace) -> int:
     stack = inspect_stack(
         profile, sample_s=options.sample_seconds, timeout_s=options.timeout, wait_for_ready_s=options.wait
     )
+    findings = contradictions(profile)
     if options.json:
-        json.dump(
-            {"profile": profile.platform.name, "digest": profile.digest(), **stack.as_dict()}, sys.stdout, indent=2
-        )
+        answer = {
+            "profile": profile.platform.name,
+            "digest": profile.digest(),
+            "findings": [dataclasses.asdict(finding) for finding in findings],
+            **stack.as_dict(),
+        }
+        json.dump(answer, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write(render(profile.platform.name, stack) + "\n")
+        lines = [render(profile.platform.name, stack)]
+        lines += [f"  the profile contradicts itself: {finding.path}: {finding.text}" for finding in findings]
+        sys.stdout.write("\n".join(lines) + "\n")
     return EXIT_READY if stack.all_ready else EXIT_NOT_READY
 
 
