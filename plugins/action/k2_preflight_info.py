@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import measure_skew
-
-CLOCK_READINGS = 5
+from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import TIME_LIMIT_S, measure_skew
+from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 
 class ActionModule(ActionBase):
@@ -24,7 +24,8 @@ class ActionModule(ActionBase):
         result |= self._execute_module(task_vars=task_vars)
         if result.get("failed"):
             return result
-        skew = measure_skew("target against controller", self._target_time_us, CLOCK_READINGS)
+        limit_ms = parse_profile(self._task.args["profile"]).platform.clock.max_skew_ms
+        skew = measure_skew("target against controller", self._target_time_us, limit_ms, Deadline.after(TIME_LIMIT_S))
         result["clocks"] = [asdict(skew), *result["clocks"]]
         return result
 

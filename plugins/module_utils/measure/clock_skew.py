@@ -14,7 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Optional
 
+from ..core.clock import Deadline
 from ..core.errors import K2Error
+
+MIN_READINGS = 5
+MAX_READINGS = 100
+TIME_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,16 @@ def bound_skew(name: str, brackets: Iterable[Bracket]) -> Skew:
     return Skew(name, low, high, len(taken))
 
 
-def measure_skew(name: str, read_us: Callable[[], int], readings: int, resolution_us: int = 1) -> Skew:
-    """Read a remote clock ``readings`` times through ``read_us`` (microseconds since the epoch) and bound its skew."""
+def measure_skew(
+    name: str, read_us: Callable[[], int], limit_ms: float, deadline: Deadline, resolution_us: int = 1
+) -> Skew:
+    """Read a remote clock through ``read_us`` (microseconds since the epoch) and bound its skew.
+
+    Reads at least ``MIN_READINGS`` times, then until the bounds settle on which side of ``limit_ms`` the skew lies, at
+    most ``MAX_READINGS`` times and until ``deadline``: a slow answer only widens its own bracket, another may be quick.
+    """
     brackets: list[Bracket] = []
-    for _ in range(readings):
+    while True:
         before = time.time_ns() // 1000
         try:
             remote = read_us()
@@ -76,4 +87,8 @@ def measure_skew(name: str, read_us: Callable[[], int], readings: int, resolutio
             return Skew(name, None, None, len(brackets), str(error))
         # +1: own readings are truncated to the microsecond, the bracket must not shrink by that.
         brackets.append(Bracket(before, remote, time.time_ns() // 1000 + 1, resolution_us))
-    return bound_skew(name, brackets)
+        skew = bound_skew(name, brackets)
+        magnitude = skew.magnitude_ms
+        settled = magnitude is None or magnitude[1] <= limit_ms or magnitude[0] > limit_ms
+        if len(brackets) >= MIN_READINGS and (settled or len(brackets) >= MAX_READINGS or deadline.passed):
+            return skew

@@ -10,13 +10,11 @@ from typing import Optional
 from ..core.clock import Deadline
 from ..core.errors import K2Error
 from ..core.progress import Progress
-from ..measure.clock_skew import Skew, measure_skew
+from ..measure.clock_skew import TIME_LIMIT_S, Skew, measure_skew
 from ..measure.data_flow import Flow, database_now_us, watch_flow
 from ..measure.leftovers import Place, search_journal, search_silences
 from ..platform.clickhouse import ClickHouseClient
 from ..profile.model import Profile
-
-CLOCK_READINGS = 5
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,8 @@ class Preflight:
 
 
 def observe(profile: Profile, flow_timeout_s: float, state_dir: Path, progress_file: Optional[Path]) -> Preflight:
-    """Look at the platform without changing it; takes at most ``flow_timeout_s`` and one query timeout longer.
+    """Look at the platform without changing it; takes at most ``flow_timeout_s``, the time limit of the clock
+    readings and a query timeout.
 
     Raises K2Error when the profile names no database to look into.
     """
@@ -47,8 +46,10 @@ def observe(profile: Profile, flow_timeout_s: float, state_dir: Path, progress_f
     places = [search_journal(state_dir / profile.platform.name / "undo")]
     if profile.alerting is not None and profile.alerting.alertmanager_url:
         places.append(search_silences(profile.alerting.alertmanager_url))
-    return Preflight(
-        flows,
-        (measure_skew("clickhouse against target", lambda: database_now_us(database), CLOCK_READINGS),),
-        tuple(places),
+    skew = measure_skew(
+        "clickhouse against target",
+        lambda: database_now_us(database),
+        profile.platform.clock.max_skew_ms,
+        Deadline.after(TIME_LIMIT_S),
     )
+    return Preflight(flows, (skew,), tuple(places))

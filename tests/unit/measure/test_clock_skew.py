@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import Bracket, bound_skew, measure_skew
+from ansible_collections.k2.hardening.plugins.module_utils.measure.clock_skew import (
+    MAX_READINGS,
+    MIN_READINGS,
+    Bracket,
+    bound_skew,
+    measure_skew,
+)
 
 DELAYS = st.tuples(st.integers(0, 500_000), st.integers(0, 500_000))
 
@@ -54,12 +63,27 @@ def test_an_unreadable_clock_is_reported():
     def unreadable() -> int:
         raise K2Error("connection refused")
 
-    skew = measure_skew("remote", unreadable, 3)
+    skew = measure_skew("remote", unreadable, 5.0, Deadline.after(1.0))
     assert (skew.n, skew.magnitude_ms, skew.error) == (0, None, "connection refused")
 
 
 def test_our_own_clock_has_no_skew():
-    import time
-
-    skew = measure_skew("self", lambda: time.time_ns() // 1000, 5)
+    skew = measure_skew("self", lambda: time.time_ns() // 1000, 5.0, Deadline.after(1.0))
     assert skew.magnitude_ms[0] == pytest.approx(0.0)
+    assert skew.n == MIN_READINGS
+
+
+def test_it_reads_on_until_a_quick_answer_settles_the_question():
+    delays = iter([0.02] * 7 + [0.0] * 100)
+
+    def slow() -> int:
+        now = time.time_ns() // 1000
+        time.sleep(next(delays))
+        return now
+
+    assert measure_skew("slow at first", slow, 15.0, Deadline.after(10.0)).n == 8
+
+
+def test_what_cannot_be_settled_ends_all_the_same():
+    skew = measure_skew("on the edge", lambda: time.time_ns() // 1000, 0.0, Deadline.after(10.0))
+    assert skew.n == MAX_READINGS
