@@ -2,8 +2,8 @@
 """ClickHouse over HTTP for the lab's own programs: one keep-alive connection, typed errors that say what is known.
 
 The one question a writer has after a failure is whether the statement may have run. So the errors split by that:
-`Refused` (the server says it did not take it), `QueryFailed` (the server answered with an error: it may have written
-parts of it) and `Ambiguous` (no answer: it may be still running).
+`RefusedError` (the server says it did not take it), `QueryFailedError` (the server answered with an error: it may have written
+parts of it) and `AmbiguousError` (no answer: it may be still running).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class ClickHouseError(LabError):
     """A statement did not succeed."""
 
 
-class Refused(ClickHouseError):
+class RefusedError(ClickHouseError):
     """Nothing was sent, or the server answered before it started: safe to repeat."""
 
 
-class QueryFailed(ClickHouseError):
+class QueryFailedError(ClickHouseError):
     """The server answered with an error; `code` is ClickHouse's exception code (0 when it gave none)."""
 
     def __init__(self, expected: str, seen: str, action: str, code: int) -> None:
@@ -35,12 +35,12 @@ class QueryFailed(ClickHouseError):
         self.code = code
 
 
-class Ambiguous(ClickHouseError):
+class AmbiguousError(ClickHouseError):
     """The connection broke or timed out after the statement was sent: whether it ran is unknown."""
 
 
-AUTHENTICATION_FAILED = 516
-TOO_MANY_QUERIES = 202
+# ClickHouse's codes of statements it did not begin.
+_NOT_BEGUN = frozenset({202, 516})  # TOO_MANY_SIMULTANEOUS_QUERIES, AUTHENTICATION_FAILED
 
 
 class ClickHouse:
@@ -49,7 +49,9 @@ class ClickHouse:
     def __init__(self, url: str, user: str, password: str, timeout_s: float = 30.0) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "http" or parts.hostname is None:
-            raise LabError("a ClickHouse address http://host:port", repr(url), "correct the --clickhouse-url / --url flag")
+            raise LabError(
+                "a ClickHouse address http://host:port", repr(url), "correct the --clickhouse-url / --url flag"
+            )
         self.url = url
         self._address = (parts.hostname, parts.port or 8123)
         self._headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
@@ -59,7 +61,9 @@ class ClickHouse:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -80,7 +84,7 @@ class ClickHouse:
         """Run one statement and return the answer's text.
 
         With `body` the statement goes into the URL and the body is its data (INSERT ... FORMAT). `parameters` fill
-        {name:Type} placeholders. Raises Refused, QueryFailed or Ambiguous.
+        {name:Type} placeholders. Raises RefusedError, QueryFailedError or AmbiguousError.
         """
         arguments = {f"param_{name}": str(value) for name, value in (parameters or {}).items()}
         arguments |= {name: str(value) for name, value in (settings or {}).items()}
@@ -88,34 +92,36 @@ class ClickHouse:
             arguments["query_id"] = query_id
         if body is not None:
             arguments["query"] = sql
-        response_status, code, text = self._post(
+        status, code, text = self._post(
             "/?" + urllib.parse.urlencode(arguments), body if body is not None else sql.encode()
         )
-        if response_status == 200 and not code:
+        if status == 200 and not code:
             return text
         first_line = text.strip()[:500]
-        if code in (AUTHENTICATION_FAILED, TOO_MANY_QUERIES):
-            raise Refused(f"{self.url} to take the statement", first_line, "check user, password and load of the server")
-        raise QueryFailed(
-            f"success of: {sql[:120]}", f"HTTP {response_status}: {first_line}", "see the server's log", int(code or 0)
-        )
+        if code in _NOT_BEGUN:
+            raise RefusedError(
+                f"{self.url} to take the statement", first_line, "check user, password and load of the server"
+            )
+        raise QueryFailedError(f"success of: {sql[:120]}", f"HTTP {status}: {first_line}", "see the server's log", code)
 
-    def rows(self, sql: str, *, parameters: Mapping[str, str | int] | None = None, **settings: str | int) -> list[list[Any]]:
+    def rows(
+        self, sql: str, *, parameters: Mapping[str, str | int] | None = None, **settings: str | int
+    ) -> list[list[Any]]:
         """Run a SELECT; each row a list. 64-bit integers, Decimals and dates come as strings (exact), by JSONCompact."""
         exact = {"output_format_json_quote_64bit_integers": 1, "output_format_json_quote_decimals": 1}
         text = self.execute(f"{sql} FORMAT JSONCompactEachRow", parameters=parameters, settings=exact | settings)
         return [json.loads(line) for line in text.splitlines()]
 
-    def _post(self, target: str, body: bytes) -> tuple[int, str, str]:
+    def _post(self, target: str, body: bytes) -> tuple[int, int, str]:
         connection = self._connect()
         try:
             connection.request("POST", target, body=body, headers=self._headers)
             response = connection.getresponse()
             text = response.read().decode("utf-8", errors="replace")
-            return response.status, response.headers.get("X-ClickHouse-Exception-Code", ""), text
+            return response.status, int(response.headers.get("X-ClickHouse-Exception-Code", "0")), text
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Ambiguous(
+            raise AmbiguousError(
                 f"an answer from {self.url} within {self._timeout_s:g} s",
                 f"{type(error).__name__}: {error}",
                 "check whether ClickHouse runs; the statement may or may not have been executed",
@@ -128,7 +134,9 @@ class ClickHouse:
             try:
                 connection.connect()
             except OSError as error:
-                raise Refused(f"ClickHouse at {self.url}", str(error), "start it, or check host and port") from error
+                raise RefusedError(
+                    f"ClickHouse at {self.url}", str(error), "start it, or check host and port"
+                ) from error
             # Statement and data leave in two writes: without this the second waits for a delayed ack (40 ms).
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection = connection

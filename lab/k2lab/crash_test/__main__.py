@@ -30,7 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     configure_logging()
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
-    result: dict[str, object] = {"seed": seed, "rate": options.rate, "rounds": options.rounds, "exact": False, "error": None}
+    result: dict[str, object] = {
+        "seed": seed,
+        "rate": options.rate,
+        "rounds": options.rounds,
+        "exact": False,
+        "error": None,
+    }
     kills: list[Kill] = []
     try:
         problems = _test(options, seed, kills, result)
@@ -67,7 +73,14 @@ def _test(options: argparse.Namespace, seed: int, kills: list[Kill], result: dic
 
     def report(kill: Kill, number: int, total: int) -> None:
         kills.append(kill)
-        log.info("kill %d of %d: %s, recovered after %.1f s, found %s", number, total, kill.service, kill.recovery_s, kill.found)
+        log.info(
+            "kill %d of %d: %s, recovered after %.1f s, found %s",
+            number,
+            total,
+            kill.service,
+            kill.recovery_s,
+            kill.found,
+        )
 
     try:
         run_rounds(target, services, options.rounds, options.rate, seed, options.deadline_s, report)

@@ -86,5 +86,7 @@ def _wait(condition: Callable[[], bool], what: str, deadline_s: float) -> None:
     deadline = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > deadline:
-            raise LabError(f"{what} within {deadline_s:g} s", "nothing", "see the services' logs in the lab's log directory")
+            raise LabError(
+                f"{what} within {deadline_s:g} s", "nothing", "see the services' logs in the lab's log directory"
+            )
         time.sleep(_POLL_S)

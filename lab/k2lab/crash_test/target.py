@@ -87,7 +87,9 @@ class Target:
         """Raises KafkaException while the broker is away."""
         consumer = Consumer({"bootstrap.servers": self.plan.broker, "group.id": GROUP, "enable.auto.commit": False})
         try:
-            asked = [TopicPartition(topic, number) for topic, count in self._raw_topics.items() for number in range(count)]
+            asked = [
+                TopicPartition(topic, number) for topic, count in self._raw_topics.items() for number in range(count)
+            ]
             committed = consumer.committed(asked, timeout=_QUERY_TIMEOUT_S)
             records = unfinished = 0
             for partition in committed:
@@ -114,7 +116,9 @@ class Target:
                     return
                 seen = f"{lag.unfinished} of {lag.records} records unfinished"
             time.sleep(0.1)
-        raise LabError(f"the lab drained within {timeout_s:g} s of the end of the load", seen, f"see {self.lab.log(PROCESSOR)}")
+        raise LabError(
+            f"the lab drained within {timeout_s:g} s of the end of the load", seen, f"see {self.lab.log(PROCESSOR)}"
+        )
 
     def recoveries(self) -> dict[str, float]:
         """What the present processor found when it examined batches since its start: state to count."""
@@ -122,7 +126,7 @@ class Target:
         if url is None:
             return {}
         try:
-            with urllib.request.urlopen(url.replace("/health", "/metrics"), timeout=_HTTP_TIMEOUT_S) as answer:
+            with urllib.request.urlopen(url.replace("/health", "/metrics"), timeout=_HTTP_TIMEOUT_S) as answer:  # noqa: S310
                 lines = answer.read().decode().splitlines()
         except (OSError, urllib.error.URLError):
             return {}
@@ -134,9 +138,10 @@ class Target:
         health = self._health[SIMULATOR]
         if health is None:
             raise LabError("the simulator's control address in run/lab.json", "no health_url", "run lab-up again")
-        request = urllib.request.Request(health.replace("/health", path), json.dumps(body).encode(), method="POST")
+        address = health.replace("/health", path)  # our own http address, from the lab's plan
+        request = urllib.request.Request(address, json.dumps(body).encode(), method="POST")  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S):
+            with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S):  # noqa: S310
                 return
         except (OSError, urllib.error.URLError) as error:
             raise LabError(f"the simulator to take {path}", str(error), f"see {self.lab.log(SIMULATOR)}") from error

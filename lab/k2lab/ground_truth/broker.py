@@ -31,7 +31,12 @@ def broker_trades(bootstrap: str, exchange: str, topic: str, since_us: int = 0) 
     Raises LabError when it cannot be read to its end.
     """
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "ground-truth", "enable.auto.commit": False, "enable.partition.eof": True}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "ground-truth",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
     )
     try:
         known = consumer.list_topics(topic, timeout=_QUERY_TIMEOUT_S).topics[topic]
@@ -44,15 +49,17 @@ def broker_trades(bootstrap: str, exchange: str, topic: str, since_us: int = 0) 
         deadline = time.monotonic() + _TIMEOUT_S
         while unread:
             if time.monotonic() > deadline:
-                raise LabError(f"to read {topic} within {_TIMEOUT_S:g} s", f"{unread} partitions unread", "check the broker")
+                raise LabError(
+                    f"to read {topic} within {_TIMEOUT_S:g} s", f"{unread} partitions unread", "check the broker"
+                )
             for message in consumer.consume(10000, 0.2):
                 error = message.error()
                 if error is None:
                     position = Position(int(message.partition() or 0), int(message.offset() or 0))
-                    trade = _trade(exchange, message.value() or b"")  # type: ignore[arg-type]
+                    trade = _trade(exchange, message.value() or b"")
                     if (trade.time_us if trade else message.timestamp()[1] * 1000) >= since_us:
                         found[position] = trade
-                elif error.code() == KafkaError._PARTITION_EOF:
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes have this form
                     unread -= 1
                 else:
                     log.warning("Kafka: %s", error)

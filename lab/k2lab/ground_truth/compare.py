@@ -12,6 +12,7 @@ from k2lab.ground_truth import stored
 from k2lab.ground_truth.broker import Position, broker_trades
 from k2lab.ground_truth.result import ExchangeResult, Finding, Result
 from k2lab.ground_truth.trade import EXCHANGES, Gap, Key, SentTrade, Trade, sent_trades
+from k2lab.schema import TIMEFRAMES
 
 SHOWN = 10
 
@@ -62,7 +63,8 @@ def _exchange(
     differing, unexpected = check_values(exchange, sent, silver.rows)
     lost = sorted(set(broker) - set(in_silver))
     lost_tiers = Counter(
-        "raw" if position not in raw.positions else "bronze" if position not in bronze.positions else "silver" for position in lost
+        "raw" if position not in raw.positions else "bronze" if position not in bronze.positions else "silver"
+        for position in lost
     )
     return ExchangeResult(
         exchange=exchange,
@@ -73,7 +75,7 @@ def _exchange(
         silver=len(silver.rows),
         silver_distinct=len(in_silver),
         silver_valid=silver.all_valid,
-        candle_trades={name: stored.candle_trades(clickhouse, database, name, exchange) for name in stored.TIMEFRAMES},
+        candle_trades={name: stored.candle_trades(clickhouse, database, name, exchange) for name in TIMEFRAMES},
         lost_upstream=_finding(upstream),
         lost_outside_gaps=_finding(trade for trade in upstream if not _within(trade.sent_us, gaps)),
         lost_in_pipeline=_finding(f"{topic}/{position.partition}/{position.offset}" for position in lost),
@@ -114,8 +116,8 @@ def check_values(
 ) -> tuple[list[str], list[str]]:
     """Rows whose trade was sent with other values, and rows whose trade was never sent, as text."""
     by_key: defaultdict[Key, list[Trade]] = defaultdict(list)
-    for trade in sent:
-        by_key[trade.trade.key(exchange)].append(trade.trade)
+    for was_sent in sent:
+        by_key[was_sent.trade.key(exchange)].append(was_sent.trade)
     differing, unexpected = [], []
     for position, trade in rows:
         candidates = by_key.get(trade.key(exchange))

@@ -64,7 +64,9 @@ class ExchangeResult:
         ):
             if finding.count:
                 found.append(f"{self.exchange}: {finding.count} {what}, first {list(finding.first)}")
-        found += [f"{self.exchange}: {count} rows too many in {tier}" for tier, count in self.duplicated.items() if count]
+        found += [
+            f"{self.exchange}: {count} rows too many in {tier}" for tier, count in self.duplicated.items() if count
+        ]
         found += [
             f"{self.exchange}: candles {timeframe} count {count} trades, silver has {self.silver_valid} valid rows"
             for timeframe, count in self.candle_trades.items()
@@ -89,5 +91,7 @@ class Result:
         """In words; empty when exact."""
         found = [problem for exchange in self.exchanges.values() for problem in exchange.problems()]
         if self.candle_differences:
-            found.append(f"{len(self.candle_differences)} candle values differ from silver, first {self.candle_differences[0]}")
+            found.append(
+                f"{len(self.candle_differences)} candle values differ from silver, first {self.candle_differences[0]}"
+            )
         return found

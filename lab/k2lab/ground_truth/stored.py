@@ -61,7 +61,10 @@ def silver(clickhouse: ClickHouse, database: str, topic: str, wanted: Collection
     )
     return Silver(
         tuple(
-            (Position(int(partition), int(offset)), Trade(symbol, trade_id, side, Decimal(price), Decimal(size), int(time_us)))
+            (
+                Position(int(partition), int(offset)),
+                Trade(symbol, trade_id, side, Decimal(price), Decimal(size), int(time_us)),
+            )
             for partition, offset, symbol, trade_id, side, price, size, time_us, _ in rows
             if Position(int(partition), int(offset)) in wanted
         ),

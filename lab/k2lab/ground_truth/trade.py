@@ -60,7 +60,9 @@ def sent_trades(truth_dir: Path, exchange: str) -> Iterator[SentTrade]:
     """
     files = sorted(truth_dir.glob(f"{exchange}*.csv"))
     if not files:
-        raise LabError(f"a log of sent trades {truth_dir}/{exchange}*.csv", "no such file", "start the exchange simulator")
+        raise LabError(
+            f"a log of sent trades {truth_dir}/{exchange}*.csv", "no such file", "start the exchange simulator"
+        )
     for path in files:
         with path.open(newline="") as file:
             complete = (line for line in file if line.endswith("\n"))
@@ -79,14 +81,21 @@ def raw_trade(exchange: str, payload: bytes) -> Trade:
     try:
         if exchange == "binance":
             side = "sell" if fields["m"] else "buy"
-            return Trade(fields["s"], str(fields["t"]), side, Decimal(fields["p"]), Decimal(fields["q"]), int(fields["T"]))
+            return Trade(
+                fields["s"], str(fields["t"]), side, Decimal(fields["p"]), Decimal(fields["q"]), int(fields["T"])
+            )
         if exchange == "kraken":
             side = {"b": "buy", "s": "sell"}.get(fields["side"], "unknown")
             time_us = int(Decimal(fields["timestamp"]) * MICROS)
             return Trade(fields["pair"], "", side, Decimal(fields["price"]), Decimal(fields["volume"]), time_us)
         side = {"BUY": "buy", "SELL": "sell"}.get(fields["side"], "unknown")
         return Trade(
-            fields["product_id"], fields["trade_id"], side, Decimal(fields["price"]), Decimal(fields["size"]), _rfc3339_us(fields["time"])
+            fields["product_id"],
+            fields["trade_id"],
+            side,
+            Decimal(fields["price"]),
+            Decimal(fields["size"]),
+            _rfc3339_us(fields["time"]),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"not a raw {exchange} record: {payload[:200]!r}") from error

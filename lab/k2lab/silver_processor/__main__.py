@@ -53,11 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", default="k2")
     parser.add_argument("--table", default="raw_trades")
     parser.add_argument("--http-port", type=port, required=True, help="for /health and /metrics")
-    parser.add_argument("--linger-ms", type=positive, default=60.0, help="longest time to gather a batch (default %(default)s)")
+    parser.add_argument(
+        "--linger-ms", type=positive, default=60.0, help="longest time to gather a batch (default %(default)s)"
+    )
     parser.add_argument("--max-batch-rows", type=int, default=5000, help="(default %(default)s)")
     parser.add_argument(
-        "--variant", type=Variant, choices=list(Variant), default=Variant.EXACTLY_ONCE,
-        metavar="|".join(variant.value for variant in Variant), help="known-bad behaviour, for tests of the tool",
+        "--variant",
+        type=Variant,
+        choices=list(Variant),
+        default=Variant.EXACTLY_ONCE,
+        metavar="|".join(variant.value for variant in Variant),
+        help="known-bad behaviour, for tests of the tool",
     )
     parser.add_argument("--variant-rows", type=int, default=0, help="rows to drop or double")
     return parser

@@ -99,5 +99,8 @@ def decode(committed: Mapping[Partition, tuple[int, str]]) -> Intent | None:
     if not ranges:
         return None
     if len(attempts) != 1:
-        raise ValueError(f"expected one attempt in the committed intent; seen {sorted(attempts)}; another program commits to this group")
+        raise ValueError(
+            f"expected one attempt in the committed intent; seen {sorted(attempts)}; "
+            "what to do: give the processor a group of its own"
+        )
     return Intent(ranges, attempts.pop(), min(times))

@@ -28,7 +28,8 @@ _BASE = "1m"
 _KEY = "exchange, canonical_symbol, window_start"
 _VALUES = "first_trade, last_trade, high_price, low_price, volume, quote_volume, trade_count"
 _MERGED = (
-    "min(first_trade) AS first_trade, max(last_trade) AS last_trade, max(high_price) AS high_price, min(low_price) AS low_price, "
+    "min(first_trade) AS first_trade, max(last_trade) AS last_trade, "
+    "max(high_price) AS high_price, min(low_price) AS low_price, "
     "sum(volume) AS volume, sum(quote_volume) AS quote_volume, sum(trade_count) AS trade_count"
 )
 _FROM_TRADES = (
@@ -37,7 +38,11 @@ _FROM_TRADES = (
     "max(s.price) AS high_price, min(s.price) AS low_price, sum(s.quantity) AS volume, "
     "sum(s.quote_volume) AS quote_volume, count() AS trade_count"
 )
-_WITHOUT_DEDUPLICATION = {"insert_deduplicate": 0, "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
+_WITHOUT_DEDUPLICATION: dict[str, str | int] = {
+    "insert_deduplicate": 0,
+    "deduplicate_insert": "disable",
+    "deduplicate_insert_select": "disable",
+}
 
 
 class State(enum.Enum):
@@ -63,7 +68,11 @@ class Ledger:
     def __init__(self, clickhouse: ClickHouse, database: str, raw_table: str) -> None:
         self._clickhouse = clickhouse
         self._database = database
-        self._tiers = ((raw_table, "ingested_at"), ("bronze_trades", "ingestion_timestamp"), ("silver_trades", "processed_at"))
+        self._tiers = (
+            (raw_table, "ingested_at"),
+            ("bronze_trades", "ingestion_timestamp"),
+            ("silver_trades", "processed_at"),
+        )
 
     def state(self, intent: Intent) -> State:
         """How much of the batch is there. Only meaningful while no insert is running."""
@@ -77,7 +86,8 @@ class Ledger:
         rows = {int(number) for _, count, distinct in counts for number in (count, distinct)}
         touched = self._touched(intent)
         wrong = sum(len(self._wrong(timeframe, touched, "1")) for timeframe in TIMEFRAMES)
-        log.info("batch %s: %s; %d candles differ from silver", intent.batch, dict((t, int(c)) for t, c, _ in counts), wrong)
+        held = {table: int(count) for table, count, _ in counts}
+        log.info("batch %s of %d rows: %s; %d candles differ from silver", intent.batch, intent.rows, held, wrong)
         if wrong or len(rows) != 1:
             return State.PARTIAL
         if rows == {intent.rows}:
@@ -99,18 +109,18 @@ class Ledger:
 
     def _touched(self, intent: Intent) -> list[Window]:
         since = _since(intent)
-        parts = [
+        journal = (
             "SELECT toString(timeframe_s), exchange, canonical_symbol, toUnixTimestamp(window_start) "
             f"FROM {self._database}.processor_repairs WHERE batch = '{intent.batch}'"
-        ]
+        )
+        parts = [journal]
         for timeframe, seconds in TIMEFRAMES.items():
-            parts.append(
+            window = f"intDiv(toUnixTimestamp(timestamp), {seconds}) * {seconds}"
+            parts += (
                 f"SELECT '{seconds}', exchange, canonical_symbol, toUnixTimestamp(window_start) "
-                f"FROM {self._database}.ohlcv_{timeframe} WHERE updated_at >= {since}"
-            )
-            parts.append(
-                f"SELECT '{seconds}', exchange, canonical_symbol, intDiv(toUnixTimestamp(timestamp), {seconds}) * {seconds} "
-                f"FROM {self._database}.silver_trades WHERE processed_at >= {since} AND is_valid"
+                f"FROM {self._database}.ohlcv_{timeframe} WHERE updated_at >= {since}",
+                f"SELECT '{seconds}', exchange, canonical_symbol, {window} "
+                f"FROM {self._database}.silver_trades WHERE processed_at >= {since} AND is_valid",
             )
         names = {str(seconds): timeframe for timeframe, seconds in TIMEFRAMES.items()}
         rows = self._clickhouse.rows(" UNION DISTINCT ".join(parts))
@@ -122,11 +132,13 @@ class Ledger:
         if not windows:
             return []
         have = (
-            f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
+            f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} "
+            f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
         )
         rows = self._clickhouse.rows(
             f"SELECT DISTINCT exchange, canonical_symbol, toUnixTimestamp(window_start) FROM (SELECT {_KEY}, {_VALUES} "
-            f"FROM ({have} UNION ALL {self._wanted(timeframe, windows, which_trades)}) GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
+            f"FROM ({have} UNION ALL {self._wanted(timeframe, windows, which_trades)}) "
+            f"GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
         )
         return [Window(timeframe, exchange, symbol, int(start)) for exchange, symbol, start in rows]
 
@@ -135,7 +147,8 @@ class Ledger:
         first, last = min(w.start_s for w in windows), max(w.start_s for w in windows) + seconds
         start = f"toDateTime(intDiv(toUnixTimestamp({{}}), {seconds}) * {seconds}, 'UTC')"
         if timeframe == _BASE:
-            time, values, source = "timestamp", _FROM_TRADES, f"silver_trades AS s WHERE is_valid AND ({which_trades}) AND"
+            time, values = "timestamp", _FROM_TRADES
+            source = f"silver_trades AS s WHERE is_valid AND ({which_trades}) AND"
         else:
             time, values, source = "window_start", _MERGED, f"ohlcv_{_BASE} AS s WHERE"
         window_start = start.format(f"s.{time}")
@@ -149,11 +162,12 @@ class Ledger:
     def _note(self, intent: Intent, touched: list[Window]) -> None:
         if touched:
             values = ", ".join(
-                f"('{intent.batch}', {TIMEFRAMES[w.timeframe]}, {_quote(w.exchange)}, {_quote(w.symbol)}, {w.start_s})" for w in touched
+                f"('{intent.batch}', {TIMEFRAMES[w.timeframe]}, {_quote(w.exchange)}, {_quote(w.symbol)}, {w.start_s})"
+                for w in touched
             )
             self._clickhouse.execute(
-                f"INSERT INTO {self._database}.processor_repairs (batch, timeframe_s, exchange, canonical_symbol, window_start) "
-                f"VALUES {values}",
+                f"INSERT INTO {self._database}.processor_repairs "
+                f"(batch, timeframe_s, exchange, canonical_symbol, window_start) VALUES {values}",
                 settings=_WITHOUT_DEDUPLICATION,
             )
 
@@ -171,13 +185,13 @@ class Ledger:
         )
 
     def _delete(self, table: str, written_at: str, intent: Intent) -> None:
-        """Delete the batch's rows: whole parts where a part holds nothing else, for a mutation visits every part there is."""
+        """Delete the batch's rows; a part that holds nothing else as a whole, for a mutation visits every part."""
         where = f"{written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
         parts = self._clickhouse.rows(
             "SELECT found.part, found.in_batch, active.rows FROM "
             f"(SELECT _part AS part, count() AS in_batch FROM {self._database}.{table} WHERE {where} GROUP BY part) AS found "
-            f"INNER JOIN (SELECT name, rows FROM system.parts WHERE active AND database = '{self._database}' AND table = '{table}') "
-            "AS active ON active.name = found.part"
+            f"INNER JOIN (SELECT name, rows FROM system.parts WHERE active AND database = '{self._database}' "
+            f"AND table = '{table}') AS active ON active.name = found.part"
         )
         mixed = False
         for part, in_batch, rows in parts:
@@ -197,13 +211,15 @@ def _since(intent: Intent) -> str:
 
 def _in_batch(intent: Intent) -> str:
     return " OR ".join(
-        f"(topic = '{p.topic}' AND kafka_partition = {p.number} AND kafka_offset >= {span.start} AND kafka_offset < {span.end})"
+        f"(topic = '{p.topic}' AND kafka_partition = {p.number} "
+        f"AND kafka_offset >= {span.start} AND kafka_offset < {span.end})"
         for p, span in sorted(intent.ranges.items())
     )
 
 
 def _literal(windows: Iterable[Window]) -> str:
-    return "(" + ", ".join(f"({_quote(w.exchange)}, {_quote(w.symbol)}, toDateTime({w.start_s}, 'UTC'))" for w in windows) + ")"
+    keys = (f"({_quote(w.exchange)}, {_quote(w.symbol)}, toDateTime({w.start_s}, 'UTC'))" for w in windows)
+    return f"({', '.join(keys)})"
 
 
 def _quote(text: str) -> str:

@@ -14,7 +14,7 @@ from k2lab.silver_processor import metrics
 from k2lab.silver_processor.intent import Intent
 from k2lab.silver_processor.linger import Linger
 from k2lab.silver_processor.rows import Row
-from k2lab.silver_processor.sink import Sink, Stopped
+from k2lab.silver_processor.sink import Sink, StoppedError
 from k2lab.silver_processor.source import Source
 from k2lab.silver_processor.variants import Saboteur, Variant
 
@@ -60,7 +60,7 @@ class Processor:
             while not self._stop.is_set():
                 self._step()
             self._source.settle()
-        except Stopped:
+        except StoppedError:
             pass
         finally:
             self._source.close()
@@ -142,4 +142,4 @@ class Processor:
     def _keep_waiting(self, seconds: float) -> None:
         self._source.keep_alive()
         if self._stop.wait(seconds):
-            raise Stopped
+            raise StoppedError

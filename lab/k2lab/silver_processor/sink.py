@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from k2lab.clickhouse_http import Ambiguous, ClickHouse, ClickHouseError, QueryFailed, Refused
+from k2lab.clickhouse_http import AmbiguousError, ClickHouse, ClickHouseError, QueryFailedError, RefusedError
 from k2lab.common.errors import LabError
 from k2lab.silver_processor import metrics
 from k2lab.silver_processor.intent import Intent
@@ -23,10 +23,10 @@ _MOST_REPAIRS = 5
 
 T = TypeVar("T")
 Waiter = Callable[[float], None]
-"""Waits that many seconds while keeping the consumer's membership alive; raises Stopped when asked to stop."""
+"""Waits that many seconds while keeping the consumer's membership alive; raises StoppedError when asked to stop."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """SIGTERM came while waiting for a server; the announced batch is left to the next start."""
 
 
@@ -44,7 +44,8 @@ class Sink:
         """Insert once, deduplicated by the intent's token; False when it is not certain that all of it was written."""
         started = time.monotonic()
         try:
-            self._post(rows, {"insert_deduplication_token": intent.token, "insert_deduplicate": 1, "deduplicate_insert": "enable"})
+            token: dict[str, str | int] = {"insert_deduplication_token": intent.token}
+            self._post(rows, token | {"insert_deduplicate": 1, "deduplicate_insert": "enable"})
         except ClickHouseError as error:
             self._note_trouble("insert", error)
             return False
@@ -69,8 +70,8 @@ class Sink:
         """From any state to COMPLETE. `fetch` reads the batch's records, `announce` commits a new attempt to Kafka.
 
         An absent batch is first inserted under its own token, so that a twin still on its way to the server is discarded
-        with it. If the server then holds back the rows (its deduplication log outlived the part), or anything is partial, the
-        remains are taken out and a new token is used.
+        with it. If the server then holds back the rows (its deduplication log outlived the part), or anything is
+        partial, the remains are taken out and a new token is used.
         """
         tried = False
         for _ in range(2 * _MOST_REPAIRS):
@@ -127,7 +128,7 @@ class Sink:
         while True:
             try:
                 result = act()
-            except (Refused, Ambiguous, QueryFailed) as error:
+            except (RefusedError, AmbiguousError, QueryFailedError) as error:
                 self._note_trouble(operation, error)
                 self._keep_waiting(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -26,6 +26,8 @@ _QUERY_TIMEOUT_S = 5.0
 _FETCH_TIMEOUT_S = 30.0
 _PAUSE_S = 0.2
 
+# ruff: noqa: SLF001 - librdkafka's own error codes begin with an underscore.
+
 # After these the group has given our partitions to somebody, or forgotten us: start over from what is committed.
 _MEMBERSHIP_LOST = frozenset(
     {
@@ -82,7 +84,9 @@ class Source:
             self._keep_waiting(_PAUSE_S)
             missing = self._missing_topics()
         self.trouble = None
-        self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._consumer.subscribe(
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
 
     def close(self) -> None:
         """Leave in order. A static member's partitions stay reserved for its return."""
@@ -157,7 +161,9 @@ class Source:
         while any(self._next.get(partition, 0) < span.end for partition, span in intent.ranges.items()):
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"to read batch {intent.batch} again within {_FETCH_TIMEOUT_S:g} s", f"read up to {self._next}", "check the broker"
+                    f"to read batch {intent.batch} again within {_FETCH_TIMEOUT_S:g} s",
+                    f"read up to {self._next}",
+                    "check the broker",
                 )
             self.read(1000, _PAUSE_S)
         rows = [
@@ -230,7 +236,9 @@ class Source:
             try:
                 answer = self._consumer.committed(asked, timeout=_QUERY_TIMEOUT_S)
                 found = {
-                    Partition(p.topic, p.partition): (p.offset, p.metadata or "") for p in answer if p.error is None and p.offset >= 0
+                    Partition(p.topic, p.partition): (p.offset, p.metadata or "")
+                    for p in answer
+                    if p.error is None and p.offset >= 0
                 }
                 failed = [p for p in answer if p.error is not None]
                 if not failed:
