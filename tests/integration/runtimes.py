@@ -19,7 +19,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import Runtime
+from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import (
+    Event,
+    EventKind,
+    EventStream,
+    Runtime,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.docker import DockerRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.supervisor import SupervisorRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import RuntimeSettings
@@ -47,6 +52,18 @@ def eventually(act: Callable[[], T], accept: Callable[[T], bool], seconds: float
             return value
         assert time.monotonic() < end, f"still {value!r} after {seconds:g} s"
         time.sleep(0.05)
+
+
+def events_until(stream: EventStream, kind: EventKind, seconds: float = 20.0) -> list[Event]:
+    """What the stream tells, up to and with the first event of ``kind``."""
+    seen: list[Event] = []
+
+    def found() -> bool:
+        seen.extend(stream.poll(1))
+        return any(event.kind is kind for event in seen)
+
+    eventually(found, bool, seconds)
+    return seen
 
 
 @contextmanager
@@ -135,7 +152,8 @@ class Engine:
         return done.stdout.strip()
 
     def inspect(self, container: str) -> dict[str, Any]:
-        return json.loads(self.docker("inspect", container))[0]
+        found: dict[str, Any] = json.loads(self.docker("inspect", container))[0]
+        return found
 
     @contextmanager
     def container(self, *options: str, command: str = TICKER) -> Iterator[str]:

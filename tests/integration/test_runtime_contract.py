@@ -14,7 +14,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base
     UnitMissing,
 )
 
-from .runtimes import Bench, Engine, eventually, supervisord
+from .runtimes import Bench, Engine, events_until, eventually, supervisord
 
 
 @pytest.fixture(scope="module", params=["supervisor", "docker"])
@@ -60,8 +60,7 @@ class TestEveryRuntime:
                 lambda: bench.runtime.status(bench.unit),
                 lambda s: s.state is State.RUNNING and s.pid not in (None, killed),
             )
-            seen = []
-            eventually(lambda: seen.extend(stream.poll(1)) or [e.kind for e in seen], lambda k: EventKind.STARTED in k)
+            seen = events_until(stream, EventKind.STARTED)
         assert after.restarts == restarts + 1
         kinds = [event.kind for event in seen]
         assert kinds.index(EventKind.EXITED) < kinds.index(EventKind.STARTED)

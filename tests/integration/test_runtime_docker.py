@@ -21,7 +21,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.dock
 from ansible_collections.k2.hardening.plugins.module_utils.platform.unix_http import SocketUnavailable
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import RuntimeSettings
 
-from .runtimes import Engine, eventually
+from .runtimes import Engine, events_until, eventually
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,8 @@ def test_disconnect_and_reconnect_keep_address_and_aliases(engine: Engine, netwo
         runtime.reconnect(name, restored)
         assert runtime.attachments(name) == (saved,)
         assert engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"] == "172.31.254.20"
-        seen: list[EventKind] = []
-        eventually(lambda: seen.extend(e.kind for e in stream.poll(1)) or seen, lambda k: EventKind.CONNECTED in k)
+        seen = [event.kind for event in events_until(stream, EventKind.CONNECTED)]
         assert seen[0] is EventKind.DISCONNECTED  # some engines say it twice
-        assert EventKind.CONNECTED in seen
 
 
 def test_containers_are_found_by_compose_service_and_project(engine: Engine) -> None:
@@ -103,10 +101,7 @@ def test_memory_limit_broken_is_an_oom_event(engine: Engine) -> None:
     hog = "sleep 1; exec tail /dev/zero"
     limits = ("--memory", "16m", "--memory-swap", "16m")
     with engine.container(*limits, command=hog) as name, runtime.events((name,)) as stream:
-        seen: list[EventKind] = []
-        eventually(
-            lambda: seen.extend(e.kind for e in stream.poll(1)) or seen, lambda k: EventKind.OOM in k, seconds=60
-        )
+        events_until(stream, EventKind.OOM, seconds=60)
 
 
 def test_closed_stream_ends_and_may_be_closed_twice(engine: Engine) -> None:

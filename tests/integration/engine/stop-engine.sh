@@ -13,7 +13,9 @@ docker ps -aq | xargs -r docker rm -f -v >/dev/null
 docker network prune -f >/dev/null
 kill -TERM "$pid"
 for ((i = 0; i < 150; i++)); do
-  [ -d "/proc/$pid" ] && ! grep -q '^State:.*Z' "/proc/$pid/status" || break
+  if [ ! -d "/proc/$pid" ] || grep -q '^State:.*Z' "/proc/$pid/status"; then
+    break
+  fi
   sleep 0.1
 done
 umount "$ENGINE_DIR"/run/netns/* 2>/dev/null

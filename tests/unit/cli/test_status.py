@@ -85,7 +85,15 @@ def test_sizes() -> None:
 
 def test_unusable_inventory_ends_with_2_and_a_message(project_root: Path, tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {elsewhere: {}}}")
-    command = [sys.executable, project_root / "bin/k2h", "status", "-i", tmp_path / "hosts.yml", "--host", "elsewhere"]
+    command: list[str | Path] = [
+        sys.executable,
+        project_root / "bin/k2h",
+        "status",
+        "-i",
+        tmp_path / "hosts.yml",
+        "--host",
+        "elsewhere",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "elsewhere is another machine" in done.stderr

@@ -11,7 +11,14 @@ from typing import Any
 
 
 def status(root: Path, inventory: str) -> dict[str, Any]:
-    command = [sys.executable, root / "bin/k2h", "status", "-i", root / "inventory" / inventory, "--json"]
+    command: list[str | Path] = [
+        sys.executable,
+        root / "bin/k2h",
+        "status",
+        "-i",
+        root / "inventory" / inventory,
+        "--json",
+    ]
     command += ["--sample-seconds", "0", "--timeout", "10"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode in (0, 1), done.stderr
