@@ -76,7 +76,9 @@ requirements: setup-dev ## Pin requirements/*.in and the checksums of lab/kafka/
 .PHONY: clean
 clean: ## Stop this clone's labs and remove what runs, tests and set-up made (not the shared cache)
 	@for lab in .lab*; do \
-	  if [ -e "$$lab/run" ]; then PYTHONPATH=lab $(VENV)/bin/python -m k2lab.control down --lab-dir "$$lab"; fi; \
+	  [ -e "$$lab/run" ] || continue; \
+	  [ -x $(VENV)/bin/python ] || { echo "stopping $$lab needs .venv: run make setup, then make clean again"; exit 1; }; \
+	  PYTHONPATH=lab $(VENV)/bin/python -m k2lab.control down --lab-dir "$$lab"; \
 	done
 	rm -rf .lab* artifacts build .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/output
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

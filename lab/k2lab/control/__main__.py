@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        json.dump(_run(read), sys.stdout)
+        print(json.dumps(_run(read)))
     except LabError as error:
         print(
             f"{read.command} failed.\nexpected: {error.expected}\nseen: {error.seen}\nwhat to do: {error.action}",

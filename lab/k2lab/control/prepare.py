@@ -61,8 +61,11 @@ def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
         problems.append(f"{existing} is not writable: set k2_lab_dir to a directory of yours")
     # Listeners of this lab itself are no obstacle: they are kept, or ended as orphans.
     own = {process.pid for process in processes.of_lab(lab)}
-    for port, holder in sorted(processes.taken_ports(ports, own).items()):
-        problems.append(f"port {port} is taken by {holder}: end it, or set k2_lab_base_port")
+    taken = processes.taken_ports(ports, own)
+    for holder in dict.fromkeys(taken.values()):
+        held = sorted(port for port, by in taken.items() if by == holder)
+        text = f"port {held[0]} is" if len(held) == 1 else f"ports {', '.join(map(str, held))} are"
+        problems.append(f"{text} taken by {holder}: end it, or set k2_lab_base_port")
     facts["supervisord"] = "running" if Supervisor(lab).answers() else "not running"
     return problems, facts
 
