@@ -22,8 +22,9 @@ options:
     required: true
     choices: [started, finished, error]
   profile:
-    description: The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup). Required when
-    starting. type: dict
+    description:
+      - The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup).
+      - Required when starting. type: dict
   artifacts_dir:
     description: Directory that holds the runs. Required when starting.
     type: path
