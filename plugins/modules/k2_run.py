@@ -24,7 +24,8 @@ options:
   profile:
     description:
       - The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup).
-      - Required when starting. type: dict
+      - Required when starting.
+    type: dict
   artifacts_dir:
     description: Directory that holds the runs. Required when starting.
     type: path
