@@ -2,7 +2,7 @@
 """ClickHouse over HTTP for the lab's own programs: one keep-alive connection, typed errors that say what is known.
 
 The one question a writer has after a failure is whether the statement may have run. So the errors split by that:
-`RefusedError` (the server says it did not take it), `QueryFailedError` (the server answered with an error: it may have written
+`RefusedError` (the server did not take it), `QueryFailedError` (the server answered with an error: it may have written
 parts of it) and `AmbiguousError` (no answer: it may be still running).
 """
 
@@ -107,7 +107,7 @@ class ClickHouse:
     def rows(
         self, sql: str, *, parameters: Mapping[str, str | int] | None = None, **settings: str | int
     ) -> list[list[Any]]:
-        """Run a SELECT; each row a list. 64-bit integers, Decimals and dates come as strings (exact), by JSONCompact."""
+        """Run a SELECT; each row a list. 64-bit integers, Decimals and dates come as strings, so exact."""
         exact = {"output_format_json_quote_64bit_integers": 1, "output_format_json_quote_decimals": 1}
         text = self.execute(f"{sql} FORMAT JSONCompactEachRow", parameters=parameters, settings=exact | settings)
         return [json.loads(line) for line in text.splitlines()]

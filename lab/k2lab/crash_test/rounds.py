@@ -20,7 +20,7 @@ _PHASE_S = (0.2, 2.0)
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: when (wall clock, us), and how long until fresh trades of every exchange concerned were in the candles."""
+    """One kill: when (wall clock, us), and how long until fresh trades of all its exchanges were in the candles."""
 
     service: str
     phase_s: float

@@ -27,7 +27,7 @@ class Recovery:
 
 
 def gaps(kills: Iterable[Kill], exchanges: Sequence[str]) -> list[Gap]:
-    """Where loss upstream is natural: a dead handler's own exchange, every exchange of a dead simulator; nowhere else."""
+    """Where loss upstream is natural: a dead handler's own exchange, all of a dead simulator; nowhere else."""
     found = []
     for kill in kills:
         if kill.service.startswith(HANDLER_PREFIX):

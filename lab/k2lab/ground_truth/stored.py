@@ -15,7 +15,8 @@ from k2lab.ground_truth.trade import Trade
 from k2lab.schema import TIMEFRAMES
 
 CANDLE_COLUMNS = (
-    "open_time", "open_price", "close_time", "close_price", "high_price", "low_price", "volume", "quote_volume", "trade_count",
+    "open_time", "open_price", "close_time", "close_price", "high_price", "low_price", "volume", "quote_volume",
+    "trade_count",
 )  # fmt: skip
 
 
@@ -45,7 +46,8 @@ class Silver:
 def tier(clickhouse: ClickHouse, table: str, topic: str, wanted: Collection[Position]) -> Tier:
     """Which of the wanted positions of `topic` are in `table`."""
     rows = clickhouse.rows(
-        f"SELECT kafka_partition, toString(kafka_offset), count() FROM {table} WHERE topic = {{topic:String}} GROUP BY 1, 2",
+        f"SELECT kafka_partition, toString(kafka_offset), count() FROM {table} "
+        "WHERE topic = {topic:String} GROUP BY 1, 2",
         parameters={"topic": topic},
     )
     counts = {Position(int(partition), int(offset)): int(count) for partition, offset, count in rows}
@@ -55,7 +57,8 @@ def tier(clickhouse: ClickHouse, table: str, topic: str, wanted: Collection[Posi
 def silver(clickhouse: ClickHouse, database: str, topic: str, wanted: Collection[Position]) -> Silver:
     """Silver's rows of `topic` at the wanted positions."""
     rows = clickhouse.rows(
-        "SELECT kafka_partition, toString(kafka_offset), symbol, trade_id, toString(side), toString(price), toString(quantity), "
+        "SELECT kafka_partition, toString(kafka_offset), symbol, trade_id, toString(side), "
+        "toString(price), toString(quantity), "
         f"toUnixTimestamp64Micro(timestamp), is_valid FROM {database}.silver_trades WHERE topic = {{topic:String}}",
         parameters={"topic": topic},
     )
@@ -107,13 +110,15 @@ def _candles(clickhouse: ClickHouse, sql: str) -> Candle:
 def _recomputed(database: str, seconds: int) -> str:
     order = "(t.timestamp, ifNull(t.source_sequence, 0), t.kafka_offset)"
     values = (
-        "min(t.timestamp)", f"argMin(t.price, {order})", "max(t.timestamp)", f"argMax(t.price, {order})", "max(t.price)",
+        "min(t.timestamp)", f"argMin(t.price, {order})", "max(t.timestamp)", f"argMax(t.price, {order})",
+        "max(t.price)",
         "min(t.price)", "sum(t.quantity)", "sum(t.quote_volume)", "count()",
     )  # fmt: skip
     return (
         f"SELECT exchange, canonical_symbol, intDiv(toUnixTimestamp(t.timestamp), {seconds}) * {seconds} AS window, "
         f"{', '.join(f'toString({value})' for value in values)} "
-        f"FROM (SELECT * FROM {database}.silver_trades WHERE is_valid LIMIT 1 BY topic, kafka_partition, kafka_offset) AS t "
+        f"FROM (SELECT * FROM {database}.silver_trades WHERE is_valid "
+        "LIMIT 1 BY topic, kafka_partition, kafka_offset) AS t "
         "GROUP BY exchange, canonical_symbol, window"
     )
 

@@ -37,10 +37,11 @@ class Trade(NamedTuple):
 
 
 class SentTrade(NamedTuple):
-    """A trade the simulator put on the wire, and when (its clock, microseconds)."""
+    """A trade the simulator put on the wire: when it did, and when it was due (its clock, microseconds)."""
 
     trade: Trade
     sent_us: int
+    scheduled_us: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def sent_trades(truth_dir: Path, exchange: str) -> Iterator[SentTrade]:
                         row["symbol"], row["trade_id"], row["side"] or "unknown",
                         Decimal(row["price"]), Decimal(row["size"]), int(row["exchange_time_us"]),
                     )  # fmt: skip
-                    yield SentTrade(trade, int(row["sent_us"]))
+                    yield SentTrade(trade, int(row["sent_us"]), int(row["scheduled_us"]))
 
 
 def raw_trade(exchange: str, payload: bytes) -> Trade:

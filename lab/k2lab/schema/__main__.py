@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Create the lab's tables: ``python -m k2lab.schema --url http://127.0.0.1:23030 --user k2 --password-env K2_PASSWORD``."""
+"""Create the lab's tables: ``python -m k2lab.schema --url http://127.0.0.1:23030 --user NAME --password-env VAR``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ CANDLE_TABLES: tuple[str, ...] = tuple(f"ohlcv_{timeframe}" for timeframe in TIM
 # (one file instead of eleven) halve the wall time and take two thirds off the kernel's share; statistics and sparse
 # encodings are useless on parts of five rows. The window of 100 tokens is ample: the processor has one batch in flight.
 TABLE_SETTINGS = (
-    "non_replicated_deduplication_window = 100, min_bytes_for_full_part_storage = 10485760, auto_statistics_types = '', "
+    "non_replicated_deduplication_window = 100, min_bytes_for_full_part_storage = 10485760, "
+    "auto_statistics_types = '', "
     "ratio_of_defaults_for_sparse_serialization = 1.0, write_marks_for_substreams_in_compact_parts = 0"
 )
 

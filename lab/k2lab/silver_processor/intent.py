@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The protocol's unit: a batch named by its offsets, announced in Kafka before it is inserted.
 
-Before each insert ONE commit request stores, per partition, the offset done so far (C) and as its metadata the end (E) of
-the batch about to be inserted. The group's offsets live in one partition of Kafka's offsets topic, so the request is
+Before each insert ONE commit request stores, per partition, the offset done so far (C) and as its metadata the end (E)
+of the batch about to be inserted. The group's offsets live in one partition of Kafka's offsets topic, so the request is
 atomic. After a crash the metadata says exactly which rows may have been half written: [C, E) of each partition. The
 deduplication token is a function of the same numbers, so a retry has the same boundaries and the same token.
 """

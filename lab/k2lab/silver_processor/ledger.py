@@ -2,7 +2,7 @@
 """Which tiers hold a batch, and taking a half-written one back out.
 
 Offsets identify rows in raw, bronze and silver. Candles hold no offsets, so theirs is a proof by recomputation: every
-window the batch can have touched must equal what silver gives. A touched window is known from the candle's own updated_at
+window the batch can have touched must equal what silver gives. A touched window is known from the candle's updated_at
 (written no earlier than the batch was announced), from silver rows of that time, and from the journal of a repair that
 was cut short. One-minute candles are computed from silver, longer ones from the one-minute candles proven just before,
 so that the cost does not grow with the day.
@@ -78,8 +78,8 @@ class Ledger:
         """How much of the batch is there. Only meaningful while no insert is running."""
         counts = self._clickhouse.rows(
             " UNION ALL ".join(
-                f"SELECT '{table}', count(), uniqExact(topic, kafka_partition, kafka_offset) FROM {self._database}.{table} "
-                f"WHERE {written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
+                f"SELECT '{table}', count(), uniqExact(topic, kafka_partition, kafka_offset) "
+                f"FROM {self._database}.{table} WHERE {written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
                 for table, written_at in self._tiers
             )
         )
@@ -116,12 +116,15 @@ class Ledger:
         parts = [journal]
         for timeframe, seconds in TIMEFRAMES.items():
             window = f"intDiv(toUnixTimestamp(timestamp), {seconds}) * {seconds}"
-            parts += (
+            candles = (
                 f"SELECT '{seconds}', exchange, canonical_symbol, toUnixTimestamp(window_start) "
-                f"FROM {self._database}.ohlcv_{timeframe} WHERE updated_at >= {since}",
-                f"SELECT '{seconds}', exchange, canonical_symbol, {window} "
-                f"FROM {self._database}.silver_trades WHERE processed_at >= {since} AND is_valid",
+                f"FROM {self._database}.ohlcv_{timeframe} WHERE updated_at >= {since}"
             )
+            trades = (
+                f"SELECT '{seconds}', exchange, canonical_symbol, {window} "
+                f"FROM {self._database}.silver_trades WHERE processed_at >= {since} AND is_valid"
+            )
+            parts += [candles, trades]
         names = {str(seconds): timeframe for timeframe, seconds in TIMEFRAMES.items()}
         rows = self._clickhouse.rows(" UNION DISTINCT ".join(parts))
         return sorted(Window(names[seconds], exchange, symbol, int(start)) for seconds, exchange, symbol, start in rows)
@@ -153,7 +156,8 @@ class Ledger:
             time, values, source = "window_start", _MERGED, f"ohlcv_{_BASE} AS s WHERE"
         window_start = start.format(f"s.{time}")
         return (
-            f"SELECT exchange, canonical_symbol, {window_start} AS candle_start, {values} FROM {self._database}.{source} "
+            f"SELECT exchange, canonical_symbol, {window_start} AS candle_start, {values} "
+            f"FROM {self._database}.{source} "
             f"s.{time} >= toDateTime({first}, 'UTC') AND s.{time} < toDateTime({last}, 'UTC') "
             f"AND (exchange, canonical_symbol, {window_start}) IN {_literal(windows)} "
             "GROUP BY exchange, canonical_symbol, candle_start"
@@ -189,7 +193,8 @@ class Ledger:
         where = f"{written_at} >= {_since(intent)} AND ({_in_batch(intent)})"
         parts = self._clickhouse.rows(
             "SELECT found.part, found.in_batch, active.rows FROM "
-            f"(SELECT _part AS part, count() AS in_batch FROM {self._database}.{table} WHERE {where} GROUP BY part) AS found "
+            f"(SELECT _part AS part, count() AS in_batch FROM {self._database}.{table} "
+            f"WHERE {where} GROUP BY part) AS found "
             f"INNER JOIN (SELECT name, rows FROM system.parts WHERE active AND database = '{self._database}' "
             f"AND table = '{table}') AS active ON active.name = found.part"
         )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long to gather records before an insert: as long as the latency target allows, for an insert's cost is per batch."""
+"""How long to gather records before an insert: as long as the latency target allows, as each insert costs the same."""
 
 from __future__ import annotations
 
 TARGET_MS = 90.0
-"""Receipt to commit of the slowest record of a batch; leaves 10 ms of the 100 ms for the way from exchange to broker."""
+"""Receipt to commit of the slowest record of a batch; leaves 10 ms of 100 for the way from exchange to broker."""
 
 _TAIL = 1.3  # a slow insert over the average one
 _WEIGHT = 0.1  # of the newest insert in the running average

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from k2lab.clickhouse_http import AmbiguousError, ClickHouse, ClickHouseError, QueryFailedError, RefusedError
@@ -59,7 +60,7 @@ class Sink:
         self._succeeded(len(rows))
 
     def state(self, intent: Intent) -> State:
-        """After a doubt: wait out any insert still running, then examine tier by tier. Outlasts a server that is away."""
+        """After a doubt: wait out any insert still running, then examine each tier. Outlasts a server that is away."""
         found = self._persist("examine", lambda: self._settled_state(intent))
         metrics.RECOVERIES.labels(found.value).inc()
         return found
@@ -69,16 +70,16 @@ class Sink:
     ) -> None:
         """From any state to COMPLETE. `fetch` reads the batch's records, `announce` commits a new attempt to Kafka.
 
-        An absent batch is first inserted under its own token, so that a twin still on its way to the server is discarded
-        with it. If the server then holds back the rows (its deduplication log outlived the part), or anything is
-        partial, the remains are taken out and a new token is used.
+        An absent batch is first inserted under its own token, so that a twin still on its way to the server is
+        discarded with it. If the server then holds back the rows (its deduplication log outlived the part), or
+        anything is partial, the remains are taken out and a new token is used.
         """
         tried = False
         for _ in range(2 * _MOST_REPAIRS):
             if state is State.COMPLETE:
                 return
             if state is State.PARTIAL or tried:
-                self._persist("repair", lambda: self._take_out(intent))
+                self._persist("repair", partial(self._take_out, intent))
                 intent = intent.next_attempt()
                 announce(intent)
             self.insert(intent, fetch(intent))

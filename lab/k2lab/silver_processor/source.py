@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reading end: a consumer with static membership whose commits carry intents.
 
-Static membership (group.instance.id) is what makes a restart after kill -9 take 0.2 s; without it the group waits 45 s for
-the dead member.
+Static membership (group.instance.id) is what makes a restart after kill -9 take 0.2 s; without it the group waits 45 s
+for the dead member.
 """
 
 from __future__ import annotations

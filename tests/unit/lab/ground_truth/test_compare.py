@@ -20,7 +20,7 @@ def trade(number: int, price: str = "1.5") -> Trade:
 
 
 def sent(*numbers: int) -> list[SentTrade]:
-    return [SentTrade(trade(number), number) for number in numbers]
+    return [SentTrade(trade(number), number, number) for number in numbers]
 
 
 def kraken(time_us: int) -> Trade:
@@ -78,7 +78,7 @@ def test_missing_upstream_names_the_lost() -> None:
 
 
 def test_equal_kraken_trades_are_counted_not_merged() -> None:
-    twice = [SentTrade(kraken(5), 1), SentTrade(kraken(5), 2)]
+    twice = [SentTrade(kraken(5), 1, 1), SentTrade(kraken(5), 2, 2)]
     assert len(missing_upstream("kraken", twice, [kraken(5)])) == 1
     assert surplus("kraken", twice, [kraken(5)] * 3) == 1
     assert surplus("kraken", twice, [kraken(5)] * 2) == 0
@@ -101,7 +101,8 @@ def test_changed_and_unknown_values_are_named() -> None:
 
 def exchange_result(**changes: object) -> ExchangeResult:
     values = {
-        "exchange": "kraken", "sent": 3, "broker": 3, "raw": 3, "bronze": 3, "silver": 3, "silver_distinct": 3, "silver_valid": 3,
+        "exchange": "kraken", "sent": 3, "broker": 3, "raw": 3, "bronze": 3, "silver": 3, "silver_distinct": 3,
+        "silver_valid": 3,
         "candle_trades": {"1m": 3},
     }  # fmt: skip
     return ExchangeResult(**(values | changes))  # type: ignore[arg-type]
