@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a lab: up, up again, changed, broken, interrupted, down; and never a process left behind.
 
-Runs a lab of its own, beside any other: K2_LIFECYCLE_PORT is its base port.
+Runs a lab of its own, on free ports, beside that of the session.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_base_port
 
 from k2lab.control import processes
 from k2lab.control.lab import Lab
 from k2lab.control.supervisor import State, Supervisor
 
-BASE_PORT = int(os.environ.get("K2_LIFECYCLE_PORT", "23400"))
 PLAY_TIMEOUT_S = 240
 CHANGED = "changed="
 
@@ -43,13 +43,14 @@ class Play:
 
 
 class LabUnderTest:
-    def __init__(self, root: Path, directory: Path) -> None:
+    def __init__(self, root: Path, directory: Path, base_port: int) -> None:
+        self.base_port = base_port
         self.root = root
         self.lab = Lab.at(directory)
         self.supervisor = Supervisor(self.lab)
 
     def command(self, playbook: str, **variables: object) -> list[str]:
-        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": BASE_PORT, **variables}
+        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": self.base_port, **variables}
         ansible = str(Path(sys.executable).with_name("ansible-playbook"))
         return [ansible, "-i", "inventory/lab", f"playbooks/{playbook}.yml", "-e", json.dumps(own)]
 
@@ -96,7 +97,11 @@ def eventually(condition: Callable[[], bool], timeout_s: float, what: str) -> No
 @pytest.fixture(scope="module")
 def lab(project_root: Path) -> Iterator[LabUnderTest]:
     directory = project_root / ".lab-lifecycle"
-    under_test = LabUnderTest(project_root, directory)
+    with pytest.MonkeyPatch.context() as patch:
+        # That variable is for the session's lab, which may be running.
+        patch.delenv("K2_TEST_BASE_PORT", raising=False)
+        base_port = free_base_port()
+    under_test = LabUnderTest(project_root, directory, base_port)
     assert under_test.down(k2_lab_purge=True).code == 0
     yield under_test
     assert under_test.down(k2_lab_purge=True).code == 0
@@ -127,7 +132,7 @@ def test_second_up_changes_nothing(running: LabUnderTest) -> None:
 
 def test_a_changed_variable_restarts_only_what_it_concerns(running: LabUnderTest) -> None:
     before = running.pids()
-    assert running.up(k2_lab_processor_linger_ms=60).code == 0
+    assert running.up(k2_lab_processor_linger_ms=90).code == 0
     after = running.pids()
     assert {name for name in before if before[name] != after[name]} == {"silver-processor"}
 
@@ -166,10 +171,11 @@ def test_down_leaves_nothing_and_may_be_repeated(running: LabUnderTest) -> None:
 
 
 def test_a_taken_port_is_told_with_its_holder_before_anything_starts(stopped: LabUnderTest) -> None:
-    with socket.create_server(("127.0.0.1", BASE_PORT + 13)):
+    port = stopped.base_port + 13
+    with socket.create_server(("127.0.0.1", port)):
         play = stopped.up()
     assert play.code != 0
-    assert f"port {BASE_PORT + 13} is taken by pid {os.getpid()}" in play.output
+    assert f"port {port} is taken by pid {os.getpid()}" in play.output
     assert stopped.left() == []
 
 
