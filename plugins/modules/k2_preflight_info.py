@@ -87,13 +87,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.measure.preflight import observe
+from ansible_collections.k2.hardening.plugins.module_utils.profile.arguments import profile_argument
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "profile": {"type": "dict", "required": True},
+            "profile": profile_argument(),
             "flow_timeout": {"type": "int", "default": 60},
             "state_dir": {"type": "path", "required": True},
             "progress_file": {"type": "path"},
@@ -106,7 +107,7 @@ def main() -> None:
         profile = parse_profile(params["profile"])
         seen = observe(profile, params["flow_timeout"], Path(params["state_dir"]), progress_file)
     except K2Error as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **error.as_dict())
     module.exit_json(changed=False, **asdict(seen))
 
 
