@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 from typing import Optional
 
@@ -29,7 +30,9 @@ class UnixConnection(http.client.HTTPConnection):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(self.timeout)
         try:
-            sock.connect(self.path)
+            # A socket's address has 107 characters at most. Where a deep directory does not fit, the path may be a link to
+            # a shorter one, and only the target of the link can be the address.
+            sock.connect(os.path.realpath(self.path))
         except OSError as error:
             sock.close()
             raise _explain(self.path, error) from error
