@@ -94,7 +94,7 @@ def append(path: Path, event: Event) -> None:
 
 
 def _to_stderr(message: str) -> None:
-    print(message, file=sys.stderr)  # noqa: T201 (the last resort of whoever gave no other)
+    sys.stderr.write(message + "\n")
 
 
 class Progress:

@@ -141,7 +141,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def bar(fraction: float, cells: int = BAR_CELLS) -> str:
+def progress_bar(fraction: float, cells: int = BAR_CELLS) -> str:
     """A bar of ``cells`` characters between brackets."""
     filled = int(fraction * cells)
     return "[" + "#" * filled + "-" * (cells - filled) + "]"
@@ -172,7 +172,7 @@ def one_line(tasks: list[Task], now: float, width: int) -> str:
     if not tasks:
         return ""
     fraction = next((task.fraction() for task in tasks if task.fraction() is not None), None)
-    lead = bar(fraction) + " " if fraction is not None else ""
+    lead = progress_bar(fraction) + " " if fraction is not None else ""
     text = " ".join((lead + " | ".join(describe(task, now) for task in tasks)).split())
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
