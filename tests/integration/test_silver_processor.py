@@ -55,6 +55,7 @@ def total(result: Result, count: Callable[[object], int]) -> int:
     return sum(count(exchange) for exchange in result.exchanges.values())
 
 
+@pytest.mark.timeout(1200)  # 35 kills, each followed by a full recovery
 def test_nothing_is_lost_or_doubled_when_every_service_is_killed(lab: Lab, tmp_path: Path) -> None:
     output = tmp_path / "crash-test.json"
     command = [
