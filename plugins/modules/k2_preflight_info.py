@@ -15,11 +15,9 @@ description:
   - Changes nothing. Each query is bounded to rows newer than the start of the watch.
 author:
   - The k2.hardening authors (@k2-hardening)
+extends_documentation_fragment:
+  - k2.hardening.profile
 options:
-  profile:
-    description: The platform's profile, as returned by the lookup P(k2.hardening.profile#lookup).
-    type: dict
-    required: true
   flow_timeout:
     description: Seconds to wait at most for every exchange to flow through every tier.
     type: int
