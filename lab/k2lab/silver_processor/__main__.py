@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", default="raw_trades")
     parser.add_argument("--http-port", type=port, required=True, help="for /health and /metrics")
     parser.add_argument(
-        "--linger-ms", type=positive, default=60.0, help="longest time to gather a batch (default %(default)s)"
+        "--linger-ms", type=positive, default=75.0, help="longest time to gather a batch (default %(default)s)"
     )
     parser.add_argument("--max-batch-rows", type=int, default=5000, help="(default %(default)s)")
     parser.add_argument(

@@ -7,6 +7,7 @@ TARGET_MS = 90.0
 """Receipt to commit of the slowest record of a batch; leaves 10 ms of 100 for the way from exchange to broker."""
 
 _TAIL = 1.3  # a slow insert over the average one
+_REST = 1.5  # at least this long between inserts, in inserts: what bounds the server's share of a core
 _WEIGHT = 0.1  # of the newest insert in the running average
 
 
@@ -25,7 +26,7 @@ class Linger:
     def ms(self) -> float:
         """Milliseconds from a batch's first record to its insert.
 
-        What the target leaves after a slow insert; but never less than an average insert, since on a busy machine ever
-        more and smaller inserts would only make it busier; and never more than the longest allowed.
+        What the target leaves after a slow insert; but never less than _REST average inserts, since on a busy machine
+        ever more and smaller inserts would only make it busier; and never more than the longest allowed.
         """
-        return min(self._longest_ms, max(TARGET_MS - _TAIL * self._insert_ms, self._insert_ms))
+        return min(self._longest_ms, max(TARGET_MS - _TAIL * self._insert_ms, _REST * self._insert_ms))

@@ -100,11 +100,14 @@ def test_linger_shrinks_as_inserts_slow_and_never_feeds_an_overload() -> None:
     linger = Linger(longest_ms=60.0, first_guess_ms=20.0)
     assert linger.ms == 60.0
     for _ in range(100):
-        linger.observe(35.0)
-    assert linger.ms == pytest.approx(TARGET_MS - 1.3 * 35.0, abs=0.5)
+        linger.observe(30.0)
+    assert linger.ms == pytest.approx(TARGET_MS - 1.3 * 30.0, abs=0.5)
     for _ in range(100):
-        linger.observe(55.0)
-    assert linger.ms == pytest.approx(55.0, abs=0.5)
+        linger.observe(38.0)
+    assert linger.ms == pytest.approx(57.0, abs=0.5)
+    for _ in range(100):
+        linger.observe(200.0)
+    assert linger.ms == 60.0
 
 
 def test_saboteur_hits_exactly_so_many_rows() -> None:
