@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from sanity import copy_tree
 
 from .lab import ROOT

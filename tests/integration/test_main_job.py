@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job against a running lab: what a user sees when all is well, when a service is down, when it is interrupted."""
+"""The main job against a running lab: what a user sees when all is well, a service is down, or it is interrupted."""
 
 from __future__ import annotations
 

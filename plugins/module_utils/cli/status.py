@@ -17,7 +17,7 @@ from .inventory import load_profile
 from .table import MISSING, render_table, show_bytes, show_seconds
 
 if TYPE_CHECKING:
-    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names its type so
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DETAIL_WIDTH = 48
 EXIT_READY = 0

@@ -30,8 +30,8 @@ class UnixConnection(http.client.HTTPConnection):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(self.timeout)
         try:
-            # A socket's address has 107 characters at most. Where a deep directory does not fit, the path may be a link to
-            # a shorter one, and only the target of the link can be the address.
+            # A socket's address has 107 characters at most. Where a deep directory does not fit, the path may be a link
+            # to a shorter one, and only the target of the link can be the address.
             sock.connect(os.path.realpath(self.path))
         except OSError as error:
             sock.close()
