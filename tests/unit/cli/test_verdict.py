@@ -78,7 +78,7 @@ def test_report_renders_again(tmp_path, capsys):
 
 @pytest.fixture
 def playbook_program(tmp_path, monkeypatch):
-    """A stand-in for ansible-playbook beside a stand-in for this Python: records its arguments and does what it is told."""
+    """Stands in for ansible-playbook beside a stand-in for this Python: records its arguments, does what it is told."""
 
     def install(script: str) -> Path:
         bin_dir = tmp_path / "bin"
