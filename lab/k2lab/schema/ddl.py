@@ -18,10 +18,12 @@ CANDLE_TABLES: tuple[str, ...] = tuple(f"ohlcv_{timeframe}" for timeframe in TIM
 
 # What one insert costs is the number of parts and of files per part, not rows: nine tables, one part each. Packed parts
 # (one file instead of eleven) halve the wall time and take two thirds off the kernel's share; statistics and sparse
-# encodings are useless on parts of five rows. The window of 100 tokens is ample: the processor has one batch in flight.
+# encodings are useless on parts of five rows. Without a least number of parts a merge follows almost every insert and
+# rewrites the whole partition for five new rows: a third of the server's CPU. The window of 1,000 tokens is about a
+# minute, more than any insert can linger on its way.
 TABLE_SETTINGS = (
-    "non_replicated_deduplication_window = 100, min_bytes_for_full_part_storage = 10485760, "
-    "auto_statistics_types = '', "
+    "non_replicated_deduplication_window = 1000, min_bytes_for_full_part_storage = 10485760, "
+    "min_parts_to_merge_at_once = 10, auto_statistics_types = '', "
     "ratio_of_defaults_for_sparse_serialization = 1.0, write_marks_for_substreams_in_compact_parts = 0"
 )
 
