@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -69,19 +69,7 @@ def ensure_environment(
     if not _base_is_usable(paths):
         doing("creating .venv")
         _create(paths, runner)
-    doing("looking for uv")
-    installer, name = _installer(paths, runner)
-    files = requirement_files(paths, purpose)
-    doing(f"{name} installs {' + '.join(path.name for path in files)}")
-    command: list[str | Path] = [*installer]
-    for path in files:
-        command += ["-r", path]
-    runner.run(
-        "python",
-        command,
-        timeout_s=INSTALL_TIMEOUT_S,
-        remedy="check that a Python package index is within reach (pip's and uv's own settings apply), then run again",
-    )
+    name = _install(paths, purpose, runner, doing)
     doing("checking the programs")
     _check_imports(paths, runner)
     # A run installation inside an environment that already had dev leaves the older dev packages in place: only what
@@ -128,20 +116,46 @@ def _create(paths: Paths, runner: Runner) -> None:
     (paths.venv / BASE_MARK).write_text(sys.version)
 
 
-def _installer(paths: Paths, runner: Runner) -> tuple[list[str | Path], str]:
-    """The command that installs into .venv, and its name."""
-    into = ["--python", str(paths.venv_python)]
-    own = paths.venv / "bin" / "uv"
-    if not own.exists() and (found := shutil.which("uv")):
-        return [found, "pip", "install", "--no-progress", *into], "uv"
+def _install(paths: Paths, purpose: Purpose, runner: Runner, doing: Callable[[str], None]) -> str:
+    """Install the pinned requirements into .venv. Returns what did it."""
+    wanted: list[str | Path] = []
+    for path in requirement_files(paths, purpose):
+        wanted += ["-r", path]
+    files = " + ".join(str(part.name) for part in wanted if isinstance(part, Path))
     pip: list[str | Path] = [paths.venv_python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    try:
+        doing("looking for uv")
+        uv = _uv(paths, runner, pip)
+        doing(f"uv installs {files}")
+        runner.run(
+            "python",
+            [uv, "pip", "install", "--no-progress", "--python", paths.venv_python, *wanted],
+            timeout_s=INSTALL_TIMEOUT_S,
+            remedy="pip is used instead",
+            # The certificates that the rest of the machine trusts, as pip's own settings would have them.
+            environ={"UV_SYSTEM_CERTS": "true"},
+        )
+        return "uv"
+    except SetupError:
+        # Not fatal: uv is only the faster way, and pip may be set up where uv is not. uv's log stays in .cache/setup/.
+        doing(f"pip installs {files}")
+    runner.run(
+        "pip",
+        [*pip, *wanted],
+        timeout_s=INSTALL_TIMEOUT_S,
+        remedy="check that a Python package index is within reach (pip's own settings apply), then run again",
+    )
+    return "pip (uv could not do it)"
+
+
+def _uv(paths: Paths, runner: Runner, pip: Sequence[str | Path]) -> Path:
+    """A uv: .venv's, the machine's, or a new one in .venv."""
+    own = paths.venv / "bin" / "uv"
     if not own.exists():
-        try:
-            runner.run("uv", [*pip, _pinned(paths, "uv")], timeout_s=INSTALL_TIMEOUT_S, remedy="pip is used instead")
-        except SetupError:
-            # Not fatal: uv is only the faster way. The log stays in .cache/setup/uv.log.
-            return pip, "pip (uv could not be had)"
-    return [own, "pip", "install", "--no-progress", *into], "uv"
+        if found := shutil.which("uv"):
+            return Path(found)
+        runner.run("uv", [*pip, _pinned(paths, "uv")], timeout_s=INSTALL_TIMEOUT_S, remedy="pip is used instead")
+    return own
 
 
 def _pinned(paths: Paths, package: str) -> str:
