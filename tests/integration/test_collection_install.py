@@ -42,7 +42,7 @@ FOREIGN = (
     "build/",
     "collections/",
     "tests/output",
-    ".ansible",
+    ".ansible/",
     "__pycache__",
 )
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
