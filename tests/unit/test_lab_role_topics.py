@@ -77,9 +77,12 @@ def _lab(tmp_path: Path) -> Lab:
 def test_the_inventory_decides(lab: Lab) -> None:
     assert lab.topics() == {
         "unread": 1,
-        **{"in.binance": 7, "out.binance": 7},
-        **{"in.kraken": 1, "out.kraken": 1},
-        **{"in.coinbase": 3, "out.coinbase": 3},
+        "in.binance": 7,
+        "out.binance": 7,
+        "in.kraken": 1,
+        "out.kraken": 1,
+        "in.coinbase": 3,
+        "out.coinbase": 3,
     }
     assert lab.option("feed-handler-kraken", "--raw-topic") == "in.kraken"
     assert lab.option("feed-handler-kraken", "--topic") == "out.kraken"
