@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the simulated exchanges into a real Kafka: every trade sent to a listener is found in both topics, exactly.
-
-The broker: K2_TEST_BOOTSTRAP names a running one, or K2_TEST_KAFKA_LIBS a directory of Kafka's jar files to start one
-from.
-"""
+"""From the simulated exchanges into a real Kafka: every trade sent to a listener is found in both topics, exactly."""
 
 from __future__ import annotations
 
@@ -25,10 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-confluent_kafka = pytest.importorskip("confluent_kafka")
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # noqa: E402 - after the skip
+from k2lab.provision.kafka import kafka_home
+from k2lab.provision.paths import Paths
 
 ROOT = Path(__file__).parents[2]
 EXCHANGES = ("binance", "kraken", "coinbase")
@@ -81,13 +79,8 @@ def answers(bootstrap: str) -> bool:
 
 @pytest.fixture(scope="module")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    given = os.environ.get("K2_TEST_BOOTSTRAP")
-    if given:
-        yield given
-        return
-    libs = os.environ.get("K2_TEST_KAFKA_LIBS")
-    if not libs:
-        pytest.skip("needs a broker: set K2_TEST_BOOTSTRAP=host:port or K2_TEST_KAFKA_LIBS=directory of Kafka's jars")
+    libs = kafka_home(Paths.discover())
+    assert libs.is_dir(), f"no Kafka in {libs}: run make setup"
     directory = tmp_path_factory.mktemp("kafka")
     client, controller = free_ports(2)
     properties = directory / "server.properties"
