@@ -6,8 +6,8 @@ from __future__ import annotations
 TARGET_MS = 90.0
 """Receipt to commit of the slowest record of a batch; leaves 10 ms of 100 for the way from exchange to broker."""
 
-_TAIL = 1.3  # a slow insert over the average one
-_REST = 1.5  # at least this long between inserts, in inserts: what bounds the server's share of a core
+_TAIL = 1.5  # a slow insert over the average one
+_REST = 1.0  # at least this long between inserts, in inserts: what bounds the server's share of a core
 _WEIGHT = 0.1  # of the newest insert in the running average
 
 
