@@ -105,7 +105,7 @@ class Sink:
         metrics.LAST_INSERT.set_to_current_time()
 
     def _settled_state(self, intent: Intent) -> State:
-        """Kill what is left of our inserts, wait until none runs, then look."""
+        """Wait until no insert of ours runs any more, then look."""
         deadline = time.monotonic() + _INSERTS_END_WITHIN_S
         ours = f"query_kind = 'Insert' AND position(query, '{self._target}') > 0"
         while int(self._clickhouse.rows(f"SELECT count() FROM system.processes WHERE {ours}")[0][0]):
