@@ -20,9 +20,10 @@ CANDLE_TABLES: tuple[str, ...] = tuple(f"ohlcv_{timeframe}" for timeframe in TIM
 # (one file instead of eleven) halve the wall time and take two thirds off the kernel's share; statistics and sparse
 # encodings are useless on parts of five rows. The window of 1,000 tokens is about a minute, more than any insert can
 # linger on its way.
-# Merges: the selector takes every part for 5 MiB larger than it is, so tiny parts are merged with the whole day again and
-# again: measured, 610 M rows rewritten for 0.6 M inserted, 85 % of the server's CPU. Hence thirty parts at a time, all of
-# them (one heuristic would take the small ones out again), into parts of 2 MiB at most: a day at 50 trades/s is 70 parts.
+# Merges: the selector takes every part for 5 MiB larger than it is, so tiny parts are merged with the whole day again
+# and again: measured, 610 M rows rewritten for 0.6 M inserted, 85 % of the server's CPU. Hence thirty parts at a
+# time, all of them (one heuristic would take the small ones out again), into parts of 2 MiB at most: a day at 50
+# trades/s is 70 parts.
 TABLE_SETTINGS = (
     "non_replicated_deduplication_window = 1000, min_bytes_for_full_part_storage = 10485760, "
     "min_parts_to_merge_at_once = 30, merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0, "
