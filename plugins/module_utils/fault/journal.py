@@ -84,10 +84,22 @@ class Journal:
     def open_entries(self) -> list[Entry]:
         """What is still to be undone, oldest first; empty when nothing was ever journalled.
 
-        Raises JournalError on an entry that cannot be read: an unknown change is worse than a known one.
+        Raises JournalError on a journal or an entry that cannot be read: an unknown change is worse than a known one.
         """
         try:
-            entries = [Entry(**json.loads(path.read_text(encoding="utf-8"))) for path in self.path.glob("*.json")]
+            # Not glob: it takes a directory that may not be read for an empty one.
+            paths = [path for path in self.path.iterdir() if path.suffix == ".json"]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise JournalError(
+                f"the undo journal {self.path} cannot be searched",
+                expected="a readable directory, or none",
+                seen=str(error),
+                action="run as a user who may read it, or correct k2_state_dir",
+            ) from error
+        try:
+            entries = [Entry(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
         except (OSError, ValueError, TypeError) as error:
             raise JournalError(
                 f"unreadable entry in the undo journal {self.path}",

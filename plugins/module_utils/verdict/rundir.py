@@ -21,6 +21,7 @@ from typing import Any, Optional, Union
 
 from ..core.clock import boot_id, now_rfc3339
 from ..core.errors import K2Error
+from ..platform.procfs import read_stat
 from ..profile.model import Finding
 from ..verdict.gate import GateResult, Verdict, run_verdict
 
@@ -74,13 +75,9 @@ class Owner:
 
 
 def _start_ticks(pid: int) -> Optional[int]:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    # Fields 3 (state) and 22 (start time) of proc(5); the split begins at field 3. A zombie drives nothing.
-    return None if fields[0] == "Z" else int(fields[19])
+    stat = read_stat(pid)
+    # A zombie drives nothing.
+    return None if stat is None or stat.state == "Z" else stat.start_ticks
 
 
 @dataclass(frozen=True)

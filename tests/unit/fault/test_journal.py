@@ -52,6 +52,12 @@ def test_an_unreadable_entry_is_never_skipped(journal):
         journal.open_entries()
 
 
+def test_a_journal_that_cannot_be_searched_is_not_an_empty_one(tmp_path):
+    (tmp_path / "undo").write_text("")
+    with pytest.raises(JournalError, match="cannot be searched"):
+        Journal(tmp_path / "undo").open_entries()
+
+
 def test_an_unwritable_journal_refuses(tmp_path):
     (tmp_path / "undo").write_text("")
     with pytest.raises(JournalError, match="cannot write"):
