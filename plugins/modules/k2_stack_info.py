@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Looks at all services of a profile at the same time, through the runtime of each and the service's own probe.
   - A service that is down is data, not a failure of the task; what would start it is part of the answer.
+  - A service that the profile says is not available is listed with the reason, and is not looked at.
   - The target's clocks are read at the first and the last moment, so that the caller can bound their skew.
 author:
   - The k2.hardening authors (!UNKNOWN)
@@ -42,7 +43,7 @@ options:
     default: 30.0
   wait_for_ready:
     description:
-      - Repeat until every service is ready, or until this many seconds have passed.
+      - Repeat until every service that can be had is ready, or until this many seconds have passed.
       - The last answer is returned either way; see RV(all_ready).
     type: float
     default: 0.0
@@ -68,16 +69,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 all_ready:
-  description: Whether every service runs and answers its probe.
+  description:
+    - Whether every service runs and answers its probe. A service that is not available does not.
+    - Whether all that can be had is ready is told by an empty RV(not_ready).
   returned: success
   type: bool
   sample: true
 not_ready:
-  description: Names of the services that are not ready.
+  description: Names of the services that could be ready and are not.
   returned: success
   type: list
   elements: str
   sample: []
+not_available:
+  description: Names of the services that this installation cannot have, each with the reason.
+  returned: success
+  type: dict
+  sample: {}
 attempts:
   description: How many inspections it took; more than one only with O(wait_for_ready).
   returned: success
@@ -130,7 +138,7 @@ services:
   type: dict
   contains:
     state:
-      description: State in the runtime's eyes.
+      description: State in the runtime's eyes; V(not available) where the profile says so.
       type: str
       sample: running
     ready:
@@ -178,6 +186,9 @@ services:
       type: str
     problem:
       description: Why figures are missing or the service is not running; empty if nothing is wrong.
+      type: str
+    not_available:
+      description: Why this installation cannot have the service, or null.
       type: str
 """
 

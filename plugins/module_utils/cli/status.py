@@ -8,6 +8,7 @@ import dataclasses
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..platform.runtime.base import State
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _DETAIL_WIDTH = 48
 EXIT_READY = 0
 EXIT_NOT_READY = 1
+EXIT_NOT_AVAILABLE = 3
 _HEADER = ("SERVICE", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "PORT", "PROBE")
 _RIGHT = ("PID", "UPTIME", "CPU", "MEMORY", "PORT")
 
@@ -39,13 +41,17 @@ def register(commands: Subcommands) -> None:
         "--timeout", type=float, default=30.0, help="give up after this many seconds (default: %(default)s)"
     )
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait up to this long until all services are ready"
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait up to this long until all services that can be had are ready",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the state; 0 when every service is ready, else 1."""
+    """Print the state; 0 when every service is ready, 1 when one is not, 3 when the rest is and some cannot be had."""
     profile = load_profile(options.inventory, options.host)
     stack = inspect_stack(
         profile, sample_s=options.sample_seconds, timeout_s=options.timeout, wait_for_ready_s=options.wait
@@ -64,17 +70,24 @@ def run(options: argparse.Namespace) -> int:
         lines = [render(profile.platform.name, stack)]
         lines += [f"  the profile contradicts itself: {finding.path}: {finding.text}" for finding in findings]
         sys.stdout.write("\n".join(lines) + "\n")
-    return EXIT_READY if stack.all_ready else EXIT_NOT_READY
+    if stack.not_ready:
+        return EXIT_NOT_READY
+    return EXIT_NOT_AVAILABLE if stack.not_available else EXIT_READY
 
 
 def render(platform: str, stack: StackInfo) -> str:
-    """The table, then for each service that is not ready what is wrong and what would start it."""
+    """The table, then for each service that is not ready what is wrong and what would start it, or why it cannot be
+    had.
+    """
     ready = sum(service.ready for service in stack.services)
+    absent = len(stack.not_available)
     parts = [
         render_table(_HEADER, [_row(service) for service in stack.services], _RIGHT),
-        f"{platform}: {ready} of {len(stack.services)} services ready",
+        f"{platform}: {ready} of {len(stack.services)} services ready"
+        + (f", {absent} not available" if absent else ""),
     ]
-    parts += _complaints([service for service in stack.services if not service.ready])
+    parts += _complaints(stack.not_ready)
+    parts += [f"  {service.name}: not available: {service.not_available}" for service in stack.not_available]
     return "\n".join(parts)
 
 
@@ -99,7 +112,7 @@ def _probe(service: ServiceInfo) -> str:
     return "FAIL " + textwrap.shorten(service.probe.detail, _DETAIL_WIDTH, placeholder=" ...")
 
 
-def _complaints(services: list[ServiceInfo]) -> list[str]:
+def _complaints(services: Sequence[ServiceInfo]) -> list[str]:
     """What is wrong and what would help; said once where it is the same for several, as when the runtime is down."""
     groups: dict[tuple[str, str], list[str]] = {}
     for service in services:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from ..core.clock import NS_PER_S, ClockReading, Deadline, read_clock, rfc3339
@@ -17,12 +17,16 @@ from .runtime.base import ResourceReading, State, Status
 from .runtime.factory import Runtimes
 
 _POLL_S = 0.5
+# Stands for the state of a service that the profile says cannot be had; no runtime is asked for it.
+NOT_AVAILABLE = "not available"
 
 
 @dataclass(frozen=True)
 class ServiceInfo:
     """One service. Figures that could not be had are None and ``problem`` says why; ``ready`` is the verdict-free sum:
     it runs (a one-shot has exited 0) and its probe, if it has one, succeeds.
+
+    ``not_available`` is the profile's reason why the service cannot be had; such a one is not looked at, nor ready.
     """
 
     name: str
@@ -44,6 +48,7 @@ class ServiceInfo:
     probe_what: Optional[str]
     start_command: str
     problem: str
+    not_available: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,26 @@ class StackInfo:
 
     @property
     def all_ready(self) -> bool:
-        """Whether every service is ready."""
+        """Whether every service is ready; one that is not available is not."""
         return all(service.ready for service in self.services)
+
+    @property
+    def not_ready(self) -> tuple[ServiceInfo, ...]:
+        """The services that could be ready and are not."""
+        return tuple(service for service in self.services if _awaited(service))
+
+    @property
+    def not_available(self) -> tuple[ServiceInfo, ...]:
+        """The services that this installation cannot have."""
+        return tuple(service for service in self.services if service.not_available is not None)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data; times of the clocks also as RFC 3339."""
         return {
             "services": {service.name: asdict(service) for service in self.services},
             "all_ready": self.all_ready,
-            "not_ready": [service.name for service in self.services if not service.ready],
+            "not_ready": [service.name for service in self.not_ready],
+            "not_available": {service.name: service.not_available for service in self.not_available},
             "attempts": self.attempts,
             "clock": {
                 "start": {**asdict(self.clock_start), "utc": rfc3339(self.clock_start.utc_us)},
@@ -90,7 +106,8 @@ def inspect_stack(
 
     :arg sample_s: CPU is the mean over this window; 0 leaves CPU out.
     :arg timeout_s: one inspection ends after this, with what is known by then.
-    :arg wait_for_ready_s: repeat until all are ready or this is over; the last answer is returned either way.
+    :arg wait_for_ready_s: repeat until all that can be had are ready or this is over; the last answer is returned
+        either way.
     :arg on_wait: called with each unready round, for progress.
     """
     start = read_clock()
@@ -100,13 +117,17 @@ def inspect_stack(
     while wait_for_ready_s > 0:
         attempts += 1
         services = _round(profile, runtimes, 0.0, min(timeout_s, max(patience.remaining(), _POLL_S)))
-        if all(service.ready for service in services) or patience.passed:
+        if not any(_awaited(service) for service in services) or patience.passed:
             break
         if on_wait is not None:
             on_wait(services)
         time.sleep(min(_POLL_S, patience.remaining()))
     services = _round(profile, runtimes, sample_s, timeout_s)
     return StackInfo(services, start, read_clock(), attempts + 1)
+
+
+def _awaited(service: ServiceInfo) -> bool:
+    return not service.ready and service.not_available is None
 
 
 def _round(profile: Profile, runtimes: Runtimes, sample_s: float, timeout_s: float) -> tuple[ServiceInfo, ...]:
@@ -128,6 +149,8 @@ def _round(profile: Profile, runtimes: Runtimes, sample_s: float, timeout_s: flo
 
 
 def _inspect(profile: Profile, runtimes: Runtimes, service: Service, sample_s: float) -> ServiceInfo:
+    if service.not_available is not None:
+        return _not_available(service, service.not_available)
     try:
         status = runtimes.of(service).status(service.unit)
     except K2Error as error:
@@ -190,6 +213,25 @@ def _probe(profile: Profile, service: Service) -> Optional[ProbeResult]:
 def _unknown(profile: Profile, service: Service, problem: str, probe: Optional[ProbeResult]) -> ServiceInfo:
     """A service whose runtime does not tell its state; what would help is what brings up the runtime itself."""
     settings = profile.platform.runtimes.get(service.runtime.value)
+    return replace(
+        _without_figures(service),
+        probe=probe,
+        start_command=(settings.start_command or "") if settings else "",
+        problem=problem,
+    )
+
+
+def _not_available(service: Service, reason: str) -> ServiceInfo:
+    """A service that the profile says cannot be had; neither its runtime nor its probe is asked."""
+    return replace(
+        _without_figures(service),
+        state=NOT_AVAILABLE,
+        problem=f"{NOT_AVAILABLE}: {reason}",
+        not_available=reason,
+    )
+
+
+def _without_figures(service: Service) -> ServiceInfo:
     return ServiceInfo(
         name=service.name,
         kind=service.kind.value,
@@ -206,8 +248,8 @@ def _unknown(profile: Profile, service: Service, problem: str, probe: Optional[P
         memory_bytes=None,
         memory_kind=None,
         oom_kills=None,
-        probe=probe,
+        probe=None,
         probe_what=None if service.probe is None else describe_probe(service.probe),
-        start_command=(settings.start_command or "") if settings else "",
-        problem=problem,
+        start_command="",
+        problem="",
     )

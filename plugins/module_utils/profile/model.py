@@ -198,7 +198,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Service:
-    """One entry of ``k2_services``. ``unit`` is the runtime's name for it (program, container, unit)."""
+    """One entry of ``k2_services``. ``unit`` is the runtime's name for it (program, container, unit).
+
+    ``not_available`` holds the reason where this installation cannot have the service: it is listed, never looked at.
+    """
 
     name: str
     runtime: RuntimeKind
@@ -214,6 +217,7 @@ class Service:
     tier: Optional[str]
     restart_expected: bool
     allow_faults: bool
+    not_available: Optional[str]
 
 
 @dataclass(frozen=True)

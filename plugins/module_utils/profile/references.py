@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..core.suggest import did_you_mean
-from .model import Finding, Profile, Resources, SqlProbe
+from .model import FailureMode, Finding, Profile, Resources, SqlProbe
 from .reader import Problem
 
 _GIB = 1024**3
@@ -143,11 +143,24 @@ def contradictions(profile: Profile) -> tuple[Finding, ...]:
     if profile.budget is not None and budgets:
         findings += _totals(profile.budget.cpus, profile.budget.memory_bytes, budgets)
     for mode in profile.failure_modes.values():
-        refused = [n for n in mode.services if not profile.services[n].allow_faults]
-        if refused and mode.not_applicable is None:
-            text = f"breaks {', '.join(refused)}, which allow_faults does not permit: this mode will be refused"
-            findings.append(Finding(f"k2_failure_modes.{mode.name}", text))
+        if mode.not_applicable is None:
+            findings += _impossible_faults(profile, mode)
     return tuple(findings)
+
+
+def _impossible_faults(profile: Profile, mode: FailureMode) -> list[Finding]:
+    path = f"k2_failure_modes.{mode.name}"
+    services = [profile.services[name] for name in mode.services]
+    findings = [
+        Finding(path, f"breaks {s.name}, which is not available: {s.not_available}: this mode cannot be brought about")
+        for s in services
+        if s.not_available is not None
+    ]
+    refused = [s.name for s in services if s.not_available is None and not s.allow_faults]
+    if refused:
+        text = f"breaks {', '.join(refused)}, which allow_faults does not permit: this mode will be refused"
+        findings.append(Finding(path, text))
+    return findings
 
 
 def _over_limit(path: str, budget: Resources, limit: Resources) -> list[Finding]:

@@ -111,6 +111,7 @@ def read_service(name: str, node: Node, default_runtime: RuntimeKind) -> Service
         tier=node.opt_text("tier"),
         restart_expected=node.boolean("restart_expected", default=lifecycle is Lifecycle.LONG_RUNNING),
         allow_faults=node.boolean("allow_faults", default=False),
+        not_available=node.opt_text("not_available"),
     )
 
 

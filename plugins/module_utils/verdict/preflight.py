@@ -18,12 +18,16 @@ from . import catalogue
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """A service as the preflight sees it; ``why_not`` is empty when it is up, ``start_command`` would start it."""
+    """A service as the preflight sees it; ``why_not`` is empty when it is up, ``start_command`` would start it.
+
+    ``not_available`` is the reason of a service that this installation cannot have; nobody looked at it.
+    """
 
     name: str
     up: bool
     why_not: str
     start_command: Optional[str]
+    not_available: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,20 @@ def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided
 
 
 def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any]) -> Decided:
-    """S0.services: the count of services that are up must be the count of services in the profile."""
+    """S0.services: the count of services that are up must be the count of services in the profile.
+
+    A service that is not available was not looked at: alone it makes the gate INCONCLUSIVE. One that is down fails it.
+    """
     spec = catalogue.services_gate(profile)
-    down = [status for status in statuses if not status.up]
-    reason = _grouped(
+    absent = [status for status in statuses if status.not_available is not None]
+    down = [status for status in statuses if not status.up and status.not_available is None]
+    reasons = [
         (status.name, status.why_not + (f" (start it with: {status.start_command})" if status.start_command else ""))
         for status in down
-    )
-    result = decide(spec, _scale(profile), len(statuses) - len(down), len(statuses), reason)
+    ]
+    reason = _grouped(reasons + [(status.name, f"not available: {status.not_available}") for status in absent])
+    up, looked_at = sum(status.up for status in statuses), len(statuses) - len(absent)
+    result = decide(spec, _scale(profile), up, looked_at, reason, low=up, high=up + len(absent))
     return Decided(result, {"services": dict(facts)}, "state from the runtime, readiness from each service's own probe")
 
 
@@ -139,7 +149,11 @@ def _status(name: str, service: Mapping[str, Any]) -> ServiceStatus:
         "" if probe is None or probe["ok"] else f"{service['probe_what']}: {probe['detail']}"
     )
     return ServiceStatus(
-        name, service["ready"], f"{service['state']}, {why_not or 'not ready'}", service["start_command"]
+        name,
+        service["ready"],
+        f"{service['state']}, {why_not or 'not ready'}",
+        service["start_command"],
+        service["not_available"],
     )
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.cli import status
+from ansible_collections.k2.hardening.plugins.module_utils.cli.main import main
 from ansible_collections.k2.hardening.plugins.module_utils.cli.status import render
 from ansible_collections.k2.hardening.plugins.module_utils.cli.table import show_bytes, show_seconds
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import read_clock
 from ansible_collections.k2.hardening.plugins.module_utils.platform.probe import ProbeResult
 from ansible_collections.k2.hardening.plugins.module_utils.platform.stack import ServiceInfo, StackInfo
+from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 UP = ServiceInfo(
     name="log",
@@ -72,6 +75,41 @@ def test_same_reason_is_told_once() -> None:
     text = render("bets", stack(lost, dataclasses.replace(lost, name="db")))
     assert text.count("no engine") == 1
     assert "log (unknown), db (unknown): no engine\n    start: make up" in text
+
+
+ABSENT = dataclasses.replace(
+    UP,
+    name="charts",
+    state="not available",
+    ready=False,
+    pid=None,
+    probe=None,
+    problem="not available: no build",
+    not_available="no build",
+)
+
+
+def test_what_cannot_be_had_is_listed_with_its_reason() -> None:
+    text = render("bets", stack(UP, ABSENT))
+    assert "charts   not available" in text
+    assert "bets: 1 of 2 services ready, 1 not available\n  charts: not available: no build" in text
+    assert "start:" not in text
+
+
+@pytest.mark.parametrize(
+    ("services", "code"),
+    [((UP,), 0), ((UP, ABSENT), 3), ((UP, ABSENT, dataclasses.replace(UP, ready=False)), 1)],
+)
+def test_the_exit_code_tells_down_from_not_available(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], services: tuple[ServiceInfo, ...], code: int
+) -> None:
+    profile = parse_profile(
+        {"k2_platform": {"name": "bets", "scale": "lab", "runtime": "docker"}, "k2_services": {"a": {"kind": "cache"}}}
+    )
+    monkeypatch.setattr(status, "load_profile", lambda *_: profile)
+    monkeypatch.setattr(status, "inspect_stack", lambda *_, **__: stack(*services))
+    assert main(["status", "-i", "inventory/lab"]) == code
+    assert f"of {len(services)} services ready" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0.4, "0s"), (61, "1m 1s"), (90061, "1d 1h")])

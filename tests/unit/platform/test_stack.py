@@ -137,6 +137,22 @@ def test_waiting_ends_when_all_are_ready(monkeypatch: pytest.MonkeyPatch) -> Non
     assert rounds
 
 
+def test_what_cannot_be_had_is_listed_but_neither_asked_nor_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fail(AssertionError("nobody may ask"))  # type: ignore[arg-type]
+    described = profile(
+        a={"kind": "service"},
+        b={"kind": "dashboard", "not_available": "no build", "probe": {"command": {"argv": ["/bin/true"]}}},
+    )
+    seen = inspect(monkeypatch, Scripted({"a": lambda: RUNNING, "b": asked}), described, wait_for_ready_s=60)
+    absent = seen.services[1]
+    assert (absent.state, absent.ready, absent.probe, absent.start_command) == ("not available", False, None, "")
+    assert absent.problem == "not available: no build"
+    assert not seen.all_ready
+    answer = seen.as_dict()
+    assert (answer["not_ready"], answer["not_available"]) == ([], {"b": "no build"})
+    assert seen.attempts == 2
+
+
 def test_waiting_in_vain_returns_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     started = time.monotonic()
     never = Scripted({"a": fail(UnsupportedOperation("no client"))})

@@ -110,6 +110,8 @@ def test_minimal_profile_is_one_service() -> None:
         ("k2_services.log.exchange", "bokie", "k2_services.log.exchange", "did you mean 'bookie'"),
         ("k2_services.log.runtime", "supervisor", "k2_services.log.runtime", "k2_platform.runtimes"),
         ("k2_services.log.unit", "odds-feed", "k2_services.log.unit", "also of odds-feed"),
+        ("k2_services.log.not_available", True, "k2_services.log.not_available", "a text"),
+        ("k2_services.log.not_available", "", "k2_services.log.not_available", "a text"),
         ("k2_platform.scale", "big", "k2_platform.scale", "full, lab"),
         ("k2_platform.runtime", "podman", "k2_platform.runtime", "supervisor, docker"),
         ("k2_broker.bootstrap", "no-port", "k2_broker.bootstrap", "host:port"),
@@ -189,6 +191,17 @@ def test_contradictions_are_findings_not_refusals() -> None:
         "k2_budget.cpus": "2 cores, but the services' budgets sum to 1",
         "k2_failure_modes.broker_crash": "breaks log, which allow_faults does not permit: this mode will be refused",
     }
+
+
+def test_a_fault_in_a_service_that_cannot_be_had_is_a_finding() -> None:
+    data = changed("k2_services.odds-feed.not_available", "no feed in this country")
+    data["k2_services"]["odds-feed"]["allow_faults"] = False
+    texts = {finding.path: finding.text for finding in contradictions(parse_profile(data))}
+    assert texts["k2_failure_modes.feed_crash"] == (
+        "breaks odds-feed, which is not available: no feed in this country: this mode cannot be brought about"
+    )
+    data["k2_failure_modes"]["feed_crash"]["not_applicable"] = "there is no feed"
+    assert "k2_failure_modes.feed_crash" not in {f.path for f in contradictions(parse_profile(data))}
 
 
 def test_unknown_variables_are_refused_with_the_nearest() -> None:

@@ -24,6 +24,7 @@ ALTERNATIVES = (
     ("probe.http.", "probe.tcp.", "probe.sql.", "probe.command."),
     ("[].exchange", "[].exchange_column"),
     ("<mode>.services", "<mode>.not_applicable"),
+    ("<mode>.services", "<service>.not_available"),
 )
 
 

@@ -53,7 +53,9 @@ def run(tmp_path):
         "port": None,
         "probe": None,
     }
-    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), {"services": {"db": service}}, "probes")
+    absent = service | {"state": "not available", "problem": "not available: no build", "not_available": "no build"}
+    services = {"db": service, "charts": absent}
+    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), {"services": services}, "probes")
     skew = {"name": "db", "low_ms": -0.5, "high_ms": 1.25, "n": 5, "error": None}
     run.record(decide(CLOCKS, Scale.LAB, 1.25, 5, "", 0.0, 1.25), {"skews": [skew]}, "brackets")
     run.end(RunState.FINISHED)
@@ -67,6 +69,8 @@ def test_markdown_carries_verdicts_numbers_and_reasons(run):
     assert "| `S0.services` Every service is up | **FAIL** | 0 | == 1 services | 1 | yes | db: <stopped> |" in text
     assert "1.25 (0 .. 1.25)" in text
     assert "| db | stopped | - | 1 d 02:03:04 | 0.01234 | 1 | - | no probe |" in text
+    assert "| charts | not available | - |" in text
+    assert "| not available: no build |" in text
     assert "`k2_budget.cpus`: more | than <allowed>" in text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
@@ -46,6 +48,7 @@ PROFILE = {
 }
 UP = ServiceStatus("a", True, "", "start a")
 DOWN = ServiceStatus("b", False, "stopped, not ready", "supervisorctl start b")
+ABSENT = ServiceStatus("c", False, "not available, not ready", "", "no build for this machine")
 FLOWING = Flow("silver", "t", "a", 5.0, 7, 0.5, 1.0)
 
 
@@ -63,6 +66,20 @@ def test_a_service_that_is_down_is_named_with_the_command_that_starts_it(profile
     result = decide_services(profile, [UP, DOWN], {}).result
     assert result.verdict is Verdict.FAIL
     assert result.reason == "b: stopped, not ready (start it with: supervisorctl start b)"
+
+
+def test_what_cannot_be_had_is_inconclusive_and_never_hides_what_is_down():
+    data = copy.deepcopy(PROFILE)
+    data["k2_services"]["c"] = {"kind": "dashboard", "not_available": "no build for this machine"}
+    three = parse_profile(data)
+    result = decide_services(three, [UP, UP, ABSENT], {}).result
+    assert (result.verdict, result.measured, result.n) == (Verdict.INCONCLUSIVE, 2, 2)
+    assert result.reason == "c: not available: no build for this machine"
+    result = decide_services(three, [UP, DOWN, ABSENT], {}).result
+    assert (result.verdict, result.measured) == (Verdict.FAIL, 1)
+    assert result.reason.startswith("b: stopped")
+    assert "c: not available: no build" in result.reason
+    assert decide_services(three, [ABSENT], {}).result.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_service_that_was_not_looked_at_cannot_pass(profile):
