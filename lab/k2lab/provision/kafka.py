@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Apache Kafka's jars: fetched once by Maven into the shared cache, trusted only when they match the manifest.
 
-The cache directory is keyed by the digest of pom.xml and jars.sha256 together, is built beside its final place and
-renamed into it in one step, so that an interrupted build is never mistaken for a finished one.
+The cache directory is keyed by the digest of pom.xml and jars.sha256 together.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from k2lab.provision.cache import Made, ensure_entry, recipe_digest
 from k2lab.provision.errors import SetupError
-from k2lab.provision.lock import exclusive
 from k2lab.provision.paths import Paths
 from k2lab.provision.process import Runner
 from k2lab.provision.system import ensure_java, ensure_maven
@@ -24,15 +23,12 @@ VERSION = "4.3.1"
 COPY_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.6.0:copy-dependencies"
 DISK_BYTES = 250_000_000
 MAVEN_TIMEOUT_S = 900.0
-LOCK_TIMEOUT_S = 1200.0
 
 
 def kafka_home(paths: Paths) -> Path:
     """Directory that holds (or will hold) the jars this checkout needs."""
-    digest = hashlib.sha256()
-    for name in ("pom.xml", "jars.sha256"):
-        digest.update((paths.kafka_sources / name).read_bytes())
-    return paths.cache / f"kafka-{VERSION}-{digest.hexdigest()[:12]}"
+    digest = recipe_digest((paths.kafka_sources / name).read_bytes() for name in ("pom.xml", "jars.sha256"))
+    return paths.cache / f"kafka-{VERSION}-{digest}"
 
 
 def read_manifest(path: Path) -> dict[str, str]:
@@ -66,38 +62,25 @@ def ensure_kafka(paths: Paths, runner: Runner, doing: Callable[[str], None]) -> 
     manifest = read_manifest(paths.kafka_sources / "jars.sha256")
     doing("looking for Java")
     ensure_java(runner)
-    if not differences(home, manifest):
-        return f"Kafka {VERSION} in {home}", False
-    with exclusive(
-        home.with_name(home.name + ".lock"), timeout_s=LOCK_TIMEOUT_S, waiting=doing, cancelled=lambda: runner.cancelled
-    ):
-        if not differences(home, manifest):
-            return f"Kafka {VERSION} in {home}, fetched by another set-up", False
-        _clear_half_built(home)
+
+    def build(directory: Path) -> None:
         doing("looking for Maven")
         maven = ensure_maven(runner)
-        build = Path(tempfile.mkdtemp(prefix=home.name + ".partial-", dir=home.parent))
-        try:
-            doing(f"Maven fetches {len(manifest)} jars")
-            fetch(paths, runner, maven, build)
-            if problems := differences(build, manifest):
-                raise SetupError(
-                    f"the fetched Kafka jars are not those of {paths.kafka_sources / 'jars.sha256'}",
-                    seen="\n".join(problems[:5]) + (f"\n... {len(problems)} in all" if len(problems) > 5 else ""),
-                    remedy="see what the configured Maven mirror serves; after a change of pom.xml: make requirements",
-                )
-            build.chmod(0o755)
-            build.rename(home)
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
-    return f"Kafka {VERSION}, {len(manifest)} jars fetched into {home}", True
+        doing(f"Maven fetches {len(manifest)} jars")
+        fetch(paths, runner, maven, directory)
+        if problems := differences(directory, manifest):
+            raise SetupError(
+                f"the fetched Kafka jars are not those of {paths.kafka_sources / 'jars.sha256'}",
+                seen="\n".join(problems[:5]) + (f"\n... {len(problems)} in all" if len(problems) > 5 else ""),
+                remedy="see what the configured Maven mirror serves; after a change of pom.xml: make requirements",
+            )
 
-
-def _clear_half_built(home: Path) -> None:
-    """Remove what an interrupted or damaged build left. Only called with the lock held."""
-    for leftover in [home, *home.parent.glob(home.name + ".partial-*")]:
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    made = ensure_entry(
+        home, build, is_complete=lambda path: not differences(path, manifest), runner=runner, waiting=doing
+    )
+    if made is Made.BUILT:
+        return f"Kafka {VERSION}, {len(manifest)} jars fetched into {home}", True
+    return f"Kafka {VERSION} in {home}" + (f", {made.value}" if made is Made.BY_ANOTHER else ""), False
 
 
 def fetch(paths: Paths, runner: Runner, maven: str, target: Path) -> None:

@@ -51,6 +51,11 @@ class Paths:
         return self.root / "lab" / "kafka"
 
     @property
+    def go_sources(self) -> Path:
+        """The pinned modules of the programs in Go, one directory each."""
+        return self.root / "lab" / "go"
+
+    @property
     def work(self) -> Path:
         """Logs, lock and timings of set-up itself; not part of any lab."""
         return self.root / ".cache"
