@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import socket
 
-OFFSETS = range(1, 41)
-FIRST, LAST, STEP = 23100, 24500, 50
+OFFSETS = range(1, 70)
+FIRST, LAST, STEP = 23100, 24500, 100
 
 
 def free_base_port() -> int:

@@ -30,7 +30,6 @@ class Lab:
         (directory / "run").mkdir()
         for name in ("server.properties", "users.json"):
             (directory / "run" / name).write_text("", encoding="utf-8")
-        modules = ("exchange_simulator", "feed_handler", "clickhouse_front", "silver_processor")
         self._variables: dict[str, Any] = {
             **self.read(ROLE / "defaults" / "main.yml"),
             **self.read(ROLE / "vars" / "main.yml"),
@@ -39,9 +38,14 @@ class Lab:
             "role_path": str(ROLE),
             "ansible_search_path": [str(ROLE)],
             "ansible_playbook_python": "python3",
-            "__lab_facts": {"java": "java", "kafka_home": "kafka", "code": {f"k2lab.{name}": "0" for name in modules}},
-            "__lab_prepared": {"cluster_id": "c", "passwords": {"default": "p"}},
+            "__lab_facts": {"java": "java", "kafka_home": "kafka", "tools": {}},
+            "__lab_prepared": {"cluster_id": "c"},
+            "__lab_selected": {"unavailable": {}},
         }
+        parts = self._variables["__lab_parts"].values()
+        tools = {name: {"path": f"/bin/{name}"} for part in parts for name in part["tools"]}
+        self._variables["__lab_facts"]["tools"] = tools
+        self._variables["__lab_prepared"]["secrets"] = {name: "s" for part in parts for name in part["secrets"]}
 
     def read(self, path: Path) -> dict[str, Any]:
         """The variables of one file, their templates trusted as a play trusts them."""
@@ -60,7 +64,7 @@ class Lab:
 
     def option(self, service: str, option: str) -> str:
         """The value of a program's command-line option."""
-        services = self.render("{{ lookup('ansible.builtin.template', 'services.yml.j2') | from_yaml }}")
+        services = self.render("{{ __lab_services }}")
         command = next(each["command"] for each in services if each["name"] == service)
         return str(command[command.index(option) + 1])
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m k2lab.control preflight|prepare|up|down --lab-dir DIR``: one JSON object on stdout, errors on stderr."""
+"""The life of a lab, called by role `lab`: one JSON object on stdout, errors on stderr.
+
+``python -m k2lab.control preflight|prepare|select|up|down --lab-dir DIR``
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ from types import FrameType
 
 from k2lab.common import options
 from k2lab.common.errors import LabError
+from k2lab.control.availability import Entry, record_unavailable, unavailable
 from k2lab.control.down import end_all, purge
 from k2lab.control.lab import Lab
 from k2lab.control.plan import Plan
-from k2lab.control.prepare import code_digests, preflight, prepare
+from k2lab.control.prepare import code_digests, find_tools, preflight, prepare
 from k2lab.control.steps import StoppedError
 from k2lab.control.up import Up
 
@@ -37,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, summary in (
         ("preflight", "say what would keep the lab from starting"),
         ("prepare", "make directories, passwords and the cluster id"),
+        ("select", "say which of the services and steps on stdin cannot be had, and why"),
         ("up", "start by readiness, until trades are in the candles"),
         ("down", "stop everything of this lab"),
     ):
@@ -44,10 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--lab-dir", type=Path, required=True)
         if name == "preflight":
             command.add_argument("--port", type=options.port, action="append", default=[])
-            command.add_argument("--module", action="append", default=[], help="programs whose code digest is wanted")
+            command.add_argument("--tool", action="append", default=[], help="programs to look for")
         if name == "prepare":
-            command.add_argument("--service", action="append", default=[])
-            command.add_argument("--user", action="append", default=[])
+            command.add_argument("--directory", action="append", default=[], help="below the lab's own")
+            command.add_argument("--secret", action="append", default=[], help="names of passwords")
+        if name == "select":
+            command.add_argument("--part", action="append", default=[])
+            command.add_argument("--module", action="append", default=[], help="programs whose code digest is wanted")
         if name == "down":
             command.add_argument("--purge", action="store_true", help="remove the lab's data too")
     read = parser.parse_args(arguments)
@@ -75,9 +83,12 @@ def _run(read: argparse.Namespace) -> dict[str, object]:
     lab = Lab.at(read.lab_dir)
     if read.command == "preflight":
         problems, facts = preflight(lab, read.port)
-        return {"problems": problems, "code": code_digests(read.module), **facts}
+        tools = {name: asdict(tool) for name, tool in find_tools(read.tool).items()}
+        return {"problems": problems, "tools": tools, **facts}
     if read.command == "prepare":
-        return asdict(prepare(lab, read.service, read.user))
+        return asdict(prepare(lab, read.directory, read.secret))
+    if read.command == "select":
+        return _select(lab, read)
     if read.command == "up":
         with _alone(lab):
             outcome = Up(lab, Plan.read(lab)).run()
@@ -90,6 +101,15 @@ def _run(read: argparse.Namespace) -> dict[str, object]:
         ended = end_all(lab, plan)
         purged = read.purge and purge(lab)
     return {"changed": bool(ended) or purged, "ended": ended, "purged": purged}
+
+
+def _select(lab: Lab, read: argparse.Namespace) -> dict[str, object]:
+    given = json.load(sys.stdin)
+    entries = [Entry.from_json(entry) for entry in given["entries"]]
+    missing = {name: tool["reason"] for name, tool in given["tools"].items() if not tool["path"]}
+    reasons = unavailable(entries, read.part, missing)
+    changed = record_unavailable(lab, entries, reasons)
+    return {"changed": changed, "unavailable": reasons, "code": code_digests(read.module)}
 
 
 @contextmanager

@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "K2_LAB_ID"
+INHERITED = ("HOME", "PATH", "USER", "TMPDIR", "PYTHONPATH")
 # sun_path holds 108 bytes with its closing zero; supervisord binds to "<path>.<pid>" first and renames.
 SOCKET_PATH_MAX = 107 - len(".4194304")
 
@@ -61,6 +63,11 @@ class Lab:
         return self.run / "lab.json"
 
     @property
+    def unavailable(self) -> Path:
+        """Services this lab is without, and why: {service: reason}. Read by the lab's inventory."""
+        return self.run / "unavailable.json"
+
+    @property
     def configuration(self) -> Path:
         """Configuration of supervisord."""
         return self.run / "supervisord.conf"
@@ -76,6 +83,11 @@ class Lab:
         if len(os.fsencode(self.socket_link)) <= SOCKET_PATH_MAX:
             return self.socket_link
         return Path(tempfile.gettempdir()) / f"k2-lab-{os.getuid()}-{self.lab_id}" / "supervisor.sock"
+
+    def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
+        """What a process of the lab is given of the environment around it, and the marker."""
+        kept = {name: outer[name] for name in INHERITED if name in outer}
+        return {**kept, "LC_ALL": "C.UTF-8", MARKER: self.lab_id}
 
     def log(self, program: str) -> Path:
         """Log of one program."""

@@ -11,12 +11,16 @@ from k2lab.common.errors import LabError
 from k2lab.control.lab import Lab
 from k2lab.schema.ddl import CandleEngine
 
+# The part without which there is no lab; all others may be left out.
+HOT = "hot"
+
 
 @dataclass(frozen=True)
 class Service:
-    """One program of the lab; `needs` names the steps that must be done before it starts."""
+    """One program of the lab; `needs` names the services and steps that must be ready before it starts."""
 
     name: str
+    part: str
     ports: tuple[int, ...]
     needs: tuple[str, ...]
     health_url: str | None
@@ -24,13 +28,28 @@ class Service:
 
 
 @dataclass(frozen=True)
+class CommandStep:
+    """A command to be run once what it needs is ready.
+
+    Where `creates` is given, the command makes that path, and is left out when it is there. Any other command runs at
+    each lab-up, so it must leave alone what it finds done.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    timeout_s: float
+    creates: Path | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that `up` needs to know beyond supervisord's configuration."""
 
     services: tuple[Service, ...]
+    steps: tuple[CommandStep, ...]
     broker: str
-    broker_data: Path
-    broker_format: tuple[str, ...]
     topics: dict[str, int]
     clickhouse_url: str
     clickhouse_database: str
@@ -49,6 +68,7 @@ class Plan:
             services=tuple(
                 Service(
                     name=entry["name"],
+                    part=entry["part"],
                     ports=tuple(int(port) for port in entry["ports"]),
                     needs=tuple(entry["needs"]),
                     health_url=entry["health_url"] or None,
@@ -56,9 +76,18 @@ class Plan:
                 )
                 for entry in raw["services"]
             ),
+            steps=tuple(
+                CommandStep(
+                    name=entry["name"],
+                    needs=tuple(entry["needs"]),
+                    argv=tuple(entry["argv"]),
+                    environment=dict(entry["environment"]),
+                    timeout_s=float(entry["timeout_s"]),
+                    creates=Path(entry["creates"]) if entry["creates"] else None,
+                )
+                for entry in raw["steps"]
+            ),
             broker=raw["broker"],
-            broker_data=Path(raw["broker_data"]),
-            broker_format=tuple(raw["broker_format"]),
             topics={name: int(partitions) for name, partitions in raw["topics"].items()},
             clickhouse_url=raw["clickhouse_url"],
             clickhouse_database=raw["clickhouse_database"],

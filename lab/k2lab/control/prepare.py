@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from k2lab.control.supervisor import Supervisor
 from k2lab.provision.kafka import differences, kafka_home, read_manifest
 from k2lab.provision.paths import Paths
 from k2lab.provision.system import JAVA_MINIMUM, JAVA_PACKAGE, find_java
+from k2lab.provision.tools import find_tool
 
 DISK_BYTES = 2_000_000_000
 CLUSTER_ID = "kafka_cluster_id"
@@ -30,8 +32,28 @@ class Prepared:
     """Result of prepare()."""
 
     changed: bool
-    passwords: dict[str, str]
+    secrets: dict[str, str]
     cluster_id: str
+
+
+@dataclass(frozen=True)
+class FoundTool:
+    """A program the lab runs: where it is, with the files it needs, or why there is none (`path` is empty then)."""
+
+    path: str
+    home: str
+    version: str
+    reason: str
+
+
+def find_tools(names: Iterable[str]) -> dict[str, FoundTool]:
+    """Look for programs by set-up's names for them."""
+    paths = Paths.discover()
+    found = {name: find_tool(paths, name) for name in names}
+    return {
+        name: FoundTool(str(tool.path or ""), str(tool.home or ""), tool.version, tool.reason)
+        for name, tool in found.items()
+    }
 
 
 def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
@@ -70,22 +92,26 @@ def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
     return problems, facts
 
 
-def prepare(lab: Lab, services: list[str], users: list[str]) -> Prepared:
-    """Make the lab's directories and, once in a lab's life, its passwords and the broker's cluster id."""
+def prepare(lab: Lab, directories: Sequence[str], names: Sequence[str]) -> Prepared:
+    """Make the lab's directories and, once in a lab's life, the secrets of these names and the broker's cluster id.
+
+    `directories` are below the lab's own.
+    """
     changed = False
-    for directory in (lab.run, lab.logs, lab.truth, lab.secrets, *(lab.data / name for name in services)):
+    own = (lab.run, lab.logs, lab.data, lab.truth, lab.secrets)
+    for directory in (*own, *(lab.directory / name for name in directories)):
         if not directory.is_dir():
             directory.mkdir(parents=True)
             changed = True
     lab.secrets.chmod(0o700)
-    passwords = {}
-    for user in users:
-        passwords[user], made = _once(lab.secrets / f"clickhouse_{user}", secrets.token_urlsafe(24))
+    values = {}
+    for name in names:
+        values[name], made = _once(lab.secrets / name, secrets.token_urlsafe(24))
         changed |= made
     # Kafka's own form of a cluster id: 16 bytes, URL-safe base64 without padding.
     fresh = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     cluster_id, made = _once(lab.run / CLUSTER_ID, fresh)
-    return Prepared(changed or made, passwords, cluster_id)
+    return Prepared(changed or made, values, cluster_id)
 
 
 def _once(path: Path, value: str) -> tuple[str, bool]:
@@ -93,11 +119,16 @@ def _once(path: Path, value: str) -> tuple[str, bool]:
     try:
         return path.read_text().strip(), False
     except FileNotFoundError:
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:  # noqa: PTH123
-            handle.write(value + "\n")
-        scratch.rename(path)
+        write_private(path, value + "\n")
         return value, True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:  # noqa: PTH123
+        handle.write(text)
+    scratch.rename(path)
 
 
 def code_digests(modules: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from k2lab.common.errors import LabError
-from k2lab.control.lab import MARKER, Lab
+from k2lab.control.lab import Lab
 
 POLL_S = 0.05
 CALL_TIMEOUT_S = 10.0
@@ -156,11 +156,10 @@ class Supervisor:
                 raise LabError(f"{lab.socket.parent} to be this user's alone", "another owner or mode", "remove it")
             lab.socket_link.unlink(missing_ok=True)
             lab.socket_link.symlink_to(lab.socket)
-        environ = {name: os.environ[name] for name in ("HOME", "PATH", "USER", "TMPDIR") if name in os.environ}
         command = [str(Path(sys.executable).with_name("supervisord")), "-c", str(lab.configuration)]
         outcome = subprocess.run(
             command,
-            env={**environ, "LC_ALL": "C.UTF-8", MARKER: lab.lab_id},
+            env=lab.environment(os.environ),
             cwd=lab.directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,

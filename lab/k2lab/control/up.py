@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,9 +12,10 @@ from functools import partial
 from k2lab.clickhouse_http import ClickHouse, ClickHouseError
 from k2lab.common.errors import LabError
 from k2lab.control import processes
+from k2lab.control.commands import run_command
 from k2lab.control.down import STOP_TIMEOUT_S, end_all, stop_services
 from k2lab.control.lab import Lab
-from k2lab.control.plan import Plan, Service
+from k2lab.control.plan import HOT, CommandStep, Plan, Service
 from k2lab.control.progress import StepProgress
 from k2lab.control.steps import Step, Steps
 from k2lab.control.supervisor import State, Supervisor
@@ -24,7 +24,6 @@ from k2lab.topics import ensure_topics, wait_for_broker
 
 POLL_S = 0.1
 PROBE_TIMEOUT_S = 2.0
-FORMAT_TIMEOUT_S = 60.0
 # One death at start may be bad luck (a port still closing); supervisord repeats it. Two are a fault.
 DEATHS_MAX = 2
 
@@ -90,22 +89,18 @@ class Up:
 
     def _all_steps(self) -> list[Step]:
         services = self._plan.services
-        steps = [
-            Step("format", (), self._format_broker),
+        hot = tuple(service.name for service in services if service.part == HOT)
+        return [
             Step("topics", ("kafka",), self._create_topics),
             Step("schema", ("clickhouse",), self._create_schema),
-            Step("candles", tuple(service.name for service in services), self._wait_for_candles),
+            Step("candles", hot, self._wait_for_candles),
+            *(Step(step.name, step.needs, partial(self._run_command, step)) for step in self._plan.steps),
+            *(Step(service.name, service.needs, partial(self._start, service)) for service in services),
         ]
-        return steps + [Step(service.name, service.needs, partial(self._start, service)) for service in services]
 
-    def _format_broker(self) -> None:
-        if (self._plan.broker_data / "meta.properties").exists():
-            return
-        command = list(self._plan.broker_format)
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False)
-        if outcome.returncode != 0:
-            raise LabError("Kafka's storage to be formatted", (outcome.stderr or outcome.stdout)[-2000:], "see above")
-        self.outcome.changes.append("formatted the broker's storage")
+    def _run_command(self, step: CommandStep) -> None:
+        if run_command(self._lab, step, deadline=self._deadline, check=self._steps.check) and step.creates:
+            self.outcome.changes.append(f"did {step.name}")
 
     def _start(self, service: Service) -> None:
         program = self._supervisor.program(service.name)

@@ -56,11 +56,12 @@ def test_a_taken_port_is_told_with_its_holder() -> None:
 
 def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
     lab = Lab.at(tmp_path / "lab")
-    first = prepare(lab, ["kafka"], ["default", "readonly"])
-    again = prepare(lab, ["kafka"], ["default", "readonly"])
+    first = prepare(lab, ["data/kafka"], ["clickhouse_default", "grafana_admin"])
+    again = prepare(lab, ["data/kafka"], ["clickhouse_default", "grafana_admin"])
     assert (first.changed, again.changed) == (True, False)
-    assert first.passwords == again.passwords
-    assert first.passwords["default"] != first.passwords["readonly"]
+    assert first.secrets == again.secrets
+    assert first.secrets["clickhouse_default"] != first.secrets["grafana_admin"]
+    assert (lab.data / "kafka").is_dir()
     assert (lab.secrets / "clickhouse_default").stat().st_mode & 0o777 == 0o600
     assert len(first.cluster_id) == 22
 
@@ -71,6 +72,6 @@ def test_purge_touches_labs_only(tmp_path: Path) -> None:
         purge(Lab.at(tmp_path))
     assert (tmp_path / "data").exists()
     lab = Lab.at(tmp_path / "lab")
-    prepare(lab, ["kafka"], [])
+    prepare(lab, ["data/kafka"], [])
     assert purge(lab) is True
     assert purge(lab) is False
