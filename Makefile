@@ -58,7 +58,7 @@ define in_own_lab
 endef
 
 .PHONY: bench
-bench: setup-dev ## Measure the lab's hot path: latency by rate, highest sustained rate
+bench: setup-dev ## Measure the lab: latency by rate, highest sustained rate, CPU and memory of each service
 	$(call in_own_lab,bench,LAB_DIR=.lab-bench benchmarks/run.sh)
 
 .PHONY: crash-test

@@ -41,15 +41,16 @@ class Cell:
         """Whether the lag did not grow: at most half a second's records, or no more than half way."""
         return self.lag_end <= max(self.rate * _LAG_S, self.lag_half_way)
 
-    @property
-    def cpu_cores(self) -> float:
-        """CPU of all services together."""
-        return round(sum(usage.cpu_cores for usage in self.usage.values()), 3)
+    def cpu_cores(self, *, hot_path_only: bool) -> float:
+        """CPU of the hot path's services, or of the whole lab's."""
+        return round(sum(usage.cpu_cores for usage in self._counted(hot_path_only)), 3)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Memory (PSS) of all services together."""
-        return sum(usage.memory_bytes for usage in self.usage.values())
+    def memory_bytes(self, *, hot_path_only: bool) -> int:
+        """Memory (PSS) of the hot path's services, or of the whole lab's."""
+        return sum(usage.memory_bytes for usage in self._counted(hot_path_only))
+
+    def _counted(self, hot_path_only: bool) -> list[Usage]:
+        return [usage for usage in self.usage.values() if usage.on_hot_path or not hot_path_only]
 
 
 def run_cell(target: Target, rate: float, seconds: float) -> Cell:
@@ -76,6 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lab-dir", type=Path, required=True)
     parser.add_argument("--rates", default="50,250,500", help="trades/s, separated by commas (default %(default)s)")
     parser.add_argument("--seconds", type=positive, default=30.0, help="of each rate (default %(default)s)")
+    parser.add_argument(
+        "--first-seconds",
+        type=positive,
+        default=180.0,
+        help="of the first rate: a few runs of the offload belong to what the lab uses (default %(default)s)",
+    )
     parser.add_argument("--step-rates", default="1000,1500,2000", help="for the highest sustained rate")
     parser.add_argument("--step-seconds", type=positive, default=15.0, help="of each of those (default %(default)s)")
     parser.add_argument("--rate-after", type=positive, default=50.0, help="trades/s afterwards (default %(default)s)")
@@ -85,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     target = Target(options.lab_dir)
     cells: list[Cell] = []
     stages = [(float(rate), options.seconds) for rate in options.rates.split(",")]
+    stages[0] = (stages[0][0], options.first_seconds)
     stages += [(float(rate), options.step_seconds) for rate in options.step_rates.split(",") if rate]
     try:
         for rate, seconds in stages:
@@ -105,7 +113,17 @@ def main(arguments: list[str] | None = None) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "latency": f"scheduled send -> {COMMIT_SOURCE}",
-        "cells": [asdict(cell) | {"sustained": cell.sustained, "cpu_cores": cell.cpu_cores} for cell in cells],
+        "cells": [
+            asdict(cell)
+            | {
+                "sustained": cell.sustained,
+                "hot_path_cpu_cores": cell.cpu_cores(hot_path_only=True),
+                "hot_path_memory_bytes": cell.memory_bytes(hot_path_only=True),
+                "lab_cpu_cores": cell.cpu_cores(hot_path_only=False),
+                "lab_memory_bytes": cell.memory_bytes(hot_path_only=False),
+            }
+            for cell in cells
+        ],
         "highest_sustained_rate": sustained,
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
@@ -119,7 +137,10 @@ def describe(cell: Cell) -> str:
         f"{cell.rate:g}/s: sent -> committed in all six candles p50 {cell.latency.p50_ms:.1f} ms, "
         f"p99 {cell.latency.p99_ms:.1f} ms (n={cell.latency.n}, {cell.latency.batches} batches, "
         f"{cell.latency.missing} missing); lag {cell.lag_half_way} -> {cell.lag_end}; "
-        f"{cell.cpu_cores:.2f} cores, {cell.memory_bytes / 2**20:.0f} MiB"
+        f"hot path {cell.cpu_cores(hot_path_only=True):.2f} cores, "
+        f"{cell.memory_bytes(hot_path_only=True) / 2**20:.0f} MiB; "
+        f"whole lab {cell.cpu_cores(hot_path_only=False):.2f} cores, "
+        f"{cell.memory_bytes(hot_path_only=False) / 2**20:.0f} MiB"
     )
     services = [
         f"    {service}: {usage.cpu_cores:.3f} cores, {usage.memory_bytes / 2**20:.0f} MiB"

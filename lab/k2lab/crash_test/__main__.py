@@ -64,7 +64,9 @@ def _test(options: argparse.Namespace, seed: int, kills: list[Kill], result: dic
     services = options.services.split(",") if options.services else list(target.services)
     unknown = sorted(set(services) - set(target.services))
     if unknown:
-        raise LabError(f"services of this lab ({', '.join(target.services)})", ", ".join(unknown), "correct --services")
+        raise LabError(
+            f"services of the hot path ({', '.join(target.services)})", ", ".join(unknown), "correct --services"
+        )
     # Before the first trade that counts: what an earlier use of the lab lost is not this test's.
     target.stop_load()
     target.drain(_DRAIN_TIMEOUT_S)
@@ -107,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="k2lab.crash_test", description=__doc__)
     parser.add_argument("--lab-dir", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5, help="kills of each service (default %(default)s)")
-    parser.add_argument("--services", help="separated by commas (default: all of the lab)")
+    parser.add_argument("--services", help="separated by commas (default: all of the hot path)")
     parser.add_argument("--rate", type=positive, default=500.0, help="trades/s during the test (default %(default)s)")
     parser.add_argument("--rate-after", type=positive, default=50.0, help="trades/s after it (default %(default)s)")
     parser.add_argument("--seed", type=int, help="repeat an earlier run's order and phases")

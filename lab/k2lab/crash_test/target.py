@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from k2lab.clickhouse_http import ClickHouse, ClickHouseError
 from k2lab.common.errors import LabError
 from k2lab.control.lab import Lab
-from k2lab.control.plan import Plan
+from k2lab.control.plan import HOT, Plan
 from k2lab.control.supervisor import State, Supervisor
 
 SIMULATOR = "exchange-simulator"
@@ -43,7 +43,8 @@ class Target:
         self.plan = Plan.read(self.lab)
         self._supervisor = Supervisor(self.lab)
         self._health = {service.name: service.health_url for service in self.plan.services}
-        self.services = tuple(service.name for service in self.plan.services)
+        # What trades pass through; the rest of the lab may be absent and is killed elsewhere.
+        self.services = tuple(service.name for service in self.plan.services if service.part == HOT)
         self.exchanges = self.plan.exchanges
         self._raw_topics = {name: count for name, count in self.plan.topics.items() if name.endswith(".raw")}
         self._check_running()
@@ -151,4 +152,6 @@ class Target:
             raise LabError(f"a running lab in {self.lab.directory}", "supervisord does not answer", "run: make lab-up")
         down = [service for service in self.services if self.running_pid(service) is None]
         if down:
-            raise LabError("every service of the lab running", f"not running: {', '.join(down)}", "run: make lab-up")
+            raise LabError(
+                "every service of the hot path running", f"not running: {', '.join(down)}", "run: make lab-up"
+            )
