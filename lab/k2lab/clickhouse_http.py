@@ -86,18 +86,31 @@ class ClickHouse:
         With `body` the statement goes into the URL and the body is its data (INSERT ... FORMAT). `parameters` fill
         {name:Type} placeholders. Raises RefusedError, QueryFailedError or AmbiguousError.
         """
+        answer = self.fetch(sql, body=body, parameters=parameters, settings=settings, query_id=query_id)
+        return answer.decode("utf-8", errors="replace")
+
+    def fetch(
+        self,
+        sql: str,
+        *,
+        body: bytes | None = None,
+        parameters: Mapping[str, str | int] | None = None,
+        settings: Mapping[str, str | int] | None = None,
+        query_id: str | None = None,
+    ) -> bytes:
+        """As execute(), but the answer as it came: for binary formats."""
         arguments = {f"param_{name}": str(value) for name, value in (parameters or {}).items()}
         arguments |= {name: str(value) for name, value in (settings or {}).items()}
         if query_id is not None:
             arguments["query_id"] = query_id
         if body is not None:
             arguments["query"] = sql
-        status, code, text = self._post(
+        status, code, answer = self._post(
             "/?" + urllib.parse.urlencode(arguments), body if body is not None else sql.encode()
         )
         if status == 200 and not code:
-            return text
-        first_line = text.strip()[:500]
+            return answer
+        first_line = answer.decode("utf-8", errors="replace").strip()[:500]
         if code in _NOT_BEGUN:
             raise RefusedError(
                 f"{self.url} to take the statement", first_line, "check user, password and load of the server"
@@ -112,13 +125,13 @@ class ClickHouse:
         text = self.execute(f"{sql} FORMAT JSONCompactEachRow", parameters=parameters, settings=exact | settings)
         return [json.loads(line) for line in text.splitlines()]
 
-    def _post(self, target: str, body: bytes) -> tuple[int, int, str]:
+    def _post(self, target: str, body: bytes) -> tuple[int, int, bytes]:
         connection = self._connect()
         try:
             connection.request("POST", target, body=body, headers=self._headers)
             response = connection.getresponse()
-            text = response.read().decode("utf-8", errors="replace")
-            return response.status, int(response.headers.get("X-ClickHouse-Exception-Code", "0")), text
+            answer = response.read()
+            return response.status, int(response.headers.get("X-ClickHouse-Exception-Code", "0")), answer
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise AmbiguousError(

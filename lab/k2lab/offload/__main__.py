@@ -10,27 +10,57 @@ from pathlib import Path
 
 from k2lab.common.errors import run_program
 from k2lab.common.logs import configure_logging
+from k2lab.common.options import not_negative, port
 from k2lab.offload.config import OffloadConfig, read_config
 
 log = logging.getLogger("k2lab.offload")
 
-# What each command needs is imported where it runs: a run starts once a minute, and pyarrow alone costs 0.3 CPU-s.
+# What each command needs is imported where it runs: a run starts once a minute, and most of its CPU time are imports.
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="k2lab.offload", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, summary) in _COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="offload.json of the lab")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
-    _COMMANDS[options.command][0](read_config(options.config))
+    logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)  # else a line per file system it opens
+    command: Callable[[OffloadConfig, argparse.Namespace], None] = options.act
+    command(read_config(options.config), options)
     return 0
 
 
-def _run(config: OffloadConfig) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="k2lab.offload", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(
+        name: str, act: Callable[[OffloadConfig, argparse.Namespace], None], summary: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="offload.json of the lab")
+        command.set_defaults(act=act)
+        return command
+
+    add("init", _init, "create bucket, catalog and tables in Postgres; safe to repeat")
+    add("run", _run, "move what is new, all tables, once")
+    maintain = add("maintain", _maintain, "join small files, let go of old snapshots, remove files that nothing names")
+    maintain.add_argument(
+        "--orphan-age-s",
+        type=not_negative,
+        default=3600.0,
+        help="youngest file that may be removed (default %(default)s)",
+    )
+    exporter = add("exporter", _exporter, "serve /metrics and /health until SIGTERM")
+    exporter.add_argument("--http-port", type=port, required=True)
+    return parser
+
+
+def _init(config: OffloadConfig, _: argparse.Namespace) -> None:
+    from k2lab.offload.initialise import initialise
+
+    initialise(config)
+
+
+def _run(config: OffloadConfig, _: argparse.Namespace) -> None:
     from k2lab.offload.cycle import run_cycle
 
     report = run_cycle(config)
@@ -38,16 +68,17 @@ def _run(config: OffloadConfig) -> None:
     report.raise_on_failure()
 
 
-def _maintain(config: OffloadConfig) -> None:
-    from k2lab.offload.maintain import maintain
+def _maintain(config: OffloadConfig, options: argparse.Namespace) -> None:
+    from k2lab.offload.maintain import Limits, maintain
 
-    maintain(config).raise_on_failure()
+    maintain(config, Limits(orphan_age_s=options.orphan_age_s)).raise_on_failure()
 
 
-_COMMANDS: dict[str, tuple[Callable[[OffloadConfig], None], str]] = {
-    "run": (_run, "move what is new, all tables, once"),
-    "maintain": (_maintain, "expire snapshots, compact small files, remove orphans"),
-}
+def _exporter(config: OffloadConfig, options: argparse.Namespace) -> None:
+    from k2lab.common.shutdown import stop_event_threading
+    from k2lab.offload.exporter import serve
+
+    serve(config, options.http_port, stop_event_threading())
 
 
 if __name__ == "__main__":

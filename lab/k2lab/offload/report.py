@@ -36,12 +36,16 @@ class RunReport:
         """The tables that failed; their watermarks did not move."""
         return tuple(result for result in self.tables if result.failure is not None)
 
+    @property
+    def reason(self) -> str | None:
+        """Why the run as a whole failed; None when it did not."""
+        return "; ".join(f"{failed.table}: {failed.failure}" for failed in self.failures) or None
+
     def raise_on_failure(self) -> None:
         """Raise LabError naming every failed table; does nothing when all went through."""
         if self.failures:
             raise LabError(
                 f"all {len(self.tables)} tables to go through",
-                f"{len(self.failures)} failed: "
-                + "; ".join(f"{failed.table}: {failed.failure}" for failed in self.failures),
+                f"{len(self.failures)} failed: {self.reason}",
                 "see each table's own message; the next run takes up where this one stopped",
             )
