@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from ..core.clock import Deadline
 from ..core.errors import K2Error
 from ..profile.model import ClickHouse
+from .http_body import BodyTooLarge, read_body
 
 # None stands for NULL. DateTime, UUID, Enum and text arrive as str; floats as Decimal, so that none is rounded twice.
 Value = Union[None, bool, int, str, Decimal, tuple[Any, ...]]
@@ -101,7 +102,9 @@ class ClickHouseClient:
         try:
             connection.request("POST", url, body=sql.encode(), headers=headers)
             response = connection.getresponse()
-            body = _read_body(response, deadline)
+            body = read_body(response, deadline, _BODY_LIMIT)
+        except BodyTooLarge as error:
+            raise QueryError(0, str(error), action="aggregate in the query, or add a LIMIT") from error
         except (OSError, http.client.HTTPException) as error:
             raise ClickHouseUnreachable(
                 "ClickHouse did not answer",
@@ -115,20 +118,6 @@ class ClickHouseClient:
             code = int(response.headers.get("X-ClickHouse-Exception-Code", 0))
             raise _refusal(code, body.decode("utf-8", "replace").strip() or f"HTTP {response.status}")
         return body
-
-
-def _read_body(response: http.client.HTTPResponse, deadline: Deadline) -> bytes:
-    """The whole body, bounded in size and in total time (the socket's timeout bounds only each read)."""
-    parts: list[bytes] = []
-    size = 0
-    while chunk := response.read1(1 << 16):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise QueryError(0, f"more than {_BODY_LIMIT} bytes", action="aggregate in the query, or add a LIMIT")
-        if deadline.passed:
-            raise TimeoutError("the answer was still coming")
-    return b"".join(parts)
 
 
 def _url(target: ClickHouse, params: Mapping[str, Any], settings: Mapping[str, Setting], limit_s: float) -> str:
