@@ -102,7 +102,11 @@ options:
             type: float
             required: true
           sources:
-            description: The sources that must have a row.
+            description: The sources that must have a row; every row of the table when empty.
+            type: list
+            elements: str
+          needs:
+            description: The services without which no watermark can be read, or move.
             type: list
             elements: str
       k2_orchestrator:

@@ -5,11 +5,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: k2_preflight_info
-short_description: Watch whether trades flow, clocks agree and nothing is left open
+short_description: Watch whether trades flow, the offload keeps up, clocks agree and nothing is left open
 version_added: "0.1.0"
 description:
   - For every tier of the profile that states its freshness and every exchange, watches until new and fresh rows
     appear or the time is up.
+  - Where the profile has O(profile.k2_watermarks), reads the watermarks from Postgres until all are fresh or the time
+    is up.
+  - Where the profile has O(profile.k2_orchestrator), asks Prefect for its deployments and their last runs, likewise.
+  - These are watched side by side, so the module takes as long as the longest of them.
   - Bounds the skew of the database's clock and the target's clock against the controller's.
   - Searches the undo journal, and Alertmanager where the profile names one, for what an earlier run left open.
   - Changes nothing. Each query is bounded to rows newer than the start of the watch.
@@ -22,6 +26,12 @@ options:
     description: Seconds to wait at most for every exchange to flow through every tier.
     type: int
     default: 60
+  offload_timeout:
+    description:
+      - Seconds to wait at most until every watermark is fresh and every deployment has completed a run lately.
+      - With V(0), looks once.
+    type: int
+    default: 180
   state_dir:
     description: Directory on the target below which the undo journal of each platform lies.
     type: path
@@ -41,6 +51,7 @@ attributes:
     description: Changes nothing.
 requirements:
   - Python 3.9 or later on the target
+  - psycopg or psycopg2 for that Python, where the profile has O(profile.k2_watermarks)
 """
 
 EXAMPLES = r"""
@@ -65,6 +76,64 @@ flows:
       newest_age_s: 0.12
       max_age_s: 10.0
       watched_s: 1.0
+      error: null
+watermarks:
+  description: The watermarks, or why they could not be read; null where the profile has no O(profile.k2_watermarks).
+  returned: success
+  type: dict
+  contains:
+    table:
+      description: The table that was read.
+      type: str
+    database:
+      description: Where it is, as C(host:port/database).
+      type: str
+    watermarks:
+      description: What was last seen of each source.
+      type: list
+      elements: dict
+      sample:
+        - source: silver_trades
+          found: true
+          first: "2026-02-19T10:14:40.120000Z"
+          at: "2026-02-19T10:15:40.090000Z"
+          age_s: 3.1
+          max_age_s: 300.0
+          max_ahead_s: 0.005
+          back_s: null
+    clock:
+      description: Postgres' own clock at the last reading, which ages refer to.
+      type: str
+    readings:
+      description: How many times the table was read.
+      type: int
+    watched_s:
+      description: How long it was watched.
+      type: float
+    error:
+      description: Why the last reading failed, or why none was tried; null where it succeeded.
+      type: str
+    absent:
+      description: Whether Postgres said that the database, table or column does not exist.
+      type: bool
+schedule:
+  description: What was last seen of each deployment; null where the profile has no O(profile.k2_orchestrator).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: iceberg-offload-main/iceberg-offload-15min
+      interval_s: 60.0
+      max_age_s: 180.0
+      max_ahead_s: 1.005
+      paused: false
+      active_schedules: 1
+      completed: "2026-02-19T10:15:41.310000Z"
+      age_s: 12.7
+      clock: orchestrator
+      recent: {COMPLETED: 9, CRASHED: 1}
+      watched_s: 0.1
+      missing: null
       error: null
 clocks:
   description: Bounds of each clock's skew in milliseconds.
@@ -94,6 +163,7 @@ def main() -> None:
         argument_spec={
             "profile": profile_argument(),
             "flow_timeout": {"type": "int", "default": 60},
+            "offload_timeout": {"type": "int", "default": 180},
             "state_dir": {"type": "path", "required": True},
             "progress_file": {"type": "path"},
         },
@@ -103,7 +173,8 @@ def main() -> None:
     progress_file = Path(params["progress_file"]) if params["progress_file"] else None
     try:
         profile = parse_profile(params["profile"])
-        seen = observe(profile, params["flow_timeout"], Path(params["state_dir"]), progress_file)
+        state_dir = Path(params["state_dir"])
+        seen = observe(profile, params["flow_timeout"], params["offload_timeout"], state_dir, progress_file)
     except K2Error as error:
         module.fail_json(msg=str(error), **error.as_dict())
     module.exit_json(changed=False, **asdict(seen))

@@ -1,36 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a preflight looks at on the target, in one call."""
+"""What a preflight looks at on the target, in one call. Whatever takes time is watched side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from ..core.background import in_background
 from ..core.clock import Deadline
 from ..core.errors import K2Error
 from ..core.progress import Progress
 from ..measure.clock_skew import TIME_LIMIT_S, Skew, measure_skew
 from ..measure.data_flow import Flow, database_now_us, watch_flow
 from ..measure.leftovers import Place, search_journal, search_silences
+from ..measure.schedule import DeploymentSight, unseen, watch_schedule
+from ..measure.watermarks import WatermarkWatch, not_watched, read_watermarks, watch_watermarks
 from ..platform.clickhouse import ClickHouseClient
-from ..profile.model import Profile
+from ..platform.prefect import PrefectClient
+from ..profile.model import ClickHouse, Profile
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """Flows of records, skews of clocks, and places where an earlier run may have left something open."""
+    """Flows of records, the cold tier's watermarks and schedule (None without their section in the profile), skews of
+    clocks, and places where an earlier run may have left something open.
+    """
 
     flows: tuple[Flow, ...]
+    watermarks: Optional[WatermarkWatch]
+    schedule: Optional[tuple[DeploymentSight, ...]]
     clocks: tuple[Skew, ...]
     places: tuple[Place, ...]
 
 
-def observe(profile: Profile, flow_timeout_s: float, state_dir: Path, progress_file: Optional[Path]) -> Preflight:
-    """Look at the platform without changing it; takes at most ``flow_timeout_s``, the time limit of the clock
-    readings and a query timeout.
+def observe(
+    profile: Profile,
+    flow_timeout_s: float,
+    offload_timeout_s: float,
+    state_dir: Path,
+    progress_file: Optional[Path],
+) -> Preflight:
+    """Look at the platform without changing it.
 
-    Raises K2Error when the profile names no database to look into.
+    Takes at most the longer of ``flow_timeout_s`` (data flow) and ``offload_timeout_s`` (watermarks and schedule), the
+    time limit of the clock readings and a query timeout. Raises K2Error when the profile names no database to look
+    into.
     """
     if profile.clickhouse is None:
         raise K2Error(
@@ -39,17 +55,58 @@ def observe(profile: Profile, flow_timeout_s: float, state_dir: Path, progress_f
             seen="none",
             action="add k2_clickhouse to the inventory",
         )
-    database = ClickHouseClient(profile.clickhouse)
-    progress = Progress(progress_file, "watching trades flow through the tiers", unit="tier x exchange")
-    flows = watch_flow(profile, database, Deadline.after(flow_timeout_s), progress.update)
-    progress.finish()
+    offload = Deadline.after(offload_timeout_s)
+    watermarks = in_background(lambda: _watermarks(profile, offload, progress_file))
+    schedule = in_background(lambda: _schedule(profile, offload, progress_file))
+    flows = _flows(profile, profile.clickhouse, Deadline.after(flow_timeout_s), progress_file)
     places = [search_journal(state_dir / profile.platform.name / "undo")]
     if profile.alerting is not None and profile.alerting.alertmanager_url:
         places.append(search_silences(profile.alerting.alertmanager_url))
+    database = ClickHouseClient(profile.clickhouse)
     skew = measure_skew(
         "clickhouse against target",
         lambda: database_now_us(database),
         profile.platform.clock.max_skew_ms,
         Deadline.after(TIME_LIMIT_S),
     )
-    return Preflight(flows, (skew,), tuple(places))
+    return Preflight(flows, watermarks.result(), schedule.result(), (skew,), tuple(places))
+
+
+def _flows(
+    profile: Profile, clickhouse: ClickHouse, deadline: Deadline, progress_file: Optional[Path]
+) -> tuple[Flow, ...]:
+    with Progress(progress_file, "watching trades flow through the tiers", unit="tier x exchange") as progress:
+        return watch_flow(profile, ClickHouseClient(clickhouse), deadline, progress.update)
+
+
+def _watermarks(profile: Profile, deadline: Deadline, progress_file: Optional[Path]) -> Optional[WatermarkWatch]:
+    section = profile.watermarks
+    if section is None:
+        return None
+    without = _not_available(profile, section.needs)
+    if without:
+        return not_watched(section, without)
+    max_ahead_s = profile.platform.clock.max_skew_ms / 1000
+    with Progress(progress_file, "watching the offload's watermarks", unit="watermarks") as progress:
+        return watch_watermarks(section, max_ahead_s, lambda: read_watermarks(section), deadline, progress.update)
+
+
+def _schedule(
+    profile: Profile, deadline: Deadline, progress_file: Optional[Path]
+) -> Optional[tuple[DeploymentSight, ...]]:
+    section = profile.orchestrator
+    if section is None:
+        return None
+    max_skew_s = profile.platform.clock.max_skew_ms / 1000
+    without = _not_available(profile, section.needs)
+    if without:
+        return unseen(section, max_skew_s, without)
+    with Progress(progress_file, "watching the orchestrator's schedule", unit="deployments") as progress:
+        return watch_schedule(section, max_skew_s, PrefectClient(section.url), deadline, progress.update)
+
+
+def _not_available(profile: Profile, needs: Iterable[str]) -> str:
+    """Why it is of no use to ask: the needed services that cannot be had, with their reasons; empty when all can."""
+    services = [profile.services[name] for name in needs]
+    absent = [f"{s.name} is not available: {s.not_available}" for s in services if s.not_available is not None]
+    return f"not asked, since {'; '.join(absent)}" if absent else ""

@@ -51,6 +51,7 @@ def profile_argument() -> dict[str, Any]:
             "time_column": {"type": "str", "required": True},
             "max_age_s": {"type": "float", "required": True},
             "sources": {"type": "list", "elements": "str"},
+            "needs": {"type": "list", "elements": "str"},
         },
     }
     options["k2_object_store"] = {

@@ -305,7 +305,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class Watermarks:
-    """``k2_watermarks``: the table that says how far the cold tier has come."""
+    """``k2_watermarks``: the table that says how far the cold tier has come, and the services it takes to move it."""
 
     host: str
     port: int
@@ -316,6 +316,7 @@ class Watermarks:
     time_column: str
     max_age_s: float
     sources: tuple[str, ...]
+    needs: tuple[str, ...]
     password: str = secret()
 
 
@@ -329,10 +330,11 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Orchestrator:
-    """``k2_orchestrator``."""
+    """``k2_orchestrator``, and the services it takes to keep its schedule."""
 
     url: str
     deployments: tuple[Deployment, ...]
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def check_references(profile: Profile) -> list[Problem]:
     problems += _check_exchanges(profile)
     problems += _check_tiers(profile)
     problems += _check_service_names(profile)
+    problems += _check_needs(profile)
     problems += _check_load(profile)
     return problems
 
@@ -118,6 +119,19 @@ def _check_group_topics(profile: Profile, path: str, topics: Iterable[str]) -> l
     if profile.broker.dead_letter:
         known.add(profile.broker.dead_letter)
     return [p for topic in topics for p in _missing(f"{path}.topics", topic, known, "a topic of k2_broker")]
+
+
+def _check_needs(profile: Profile) -> list[Problem]:
+    problems: list[Problem] = []
+    for section, described in (("k2_watermarks", profile.watermarks), ("k2_orchestrator", profile.orchestrator)):
+        for name in described.needs if described else ():
+            problems += _missing(f"{section}.needs", name, profile.services, "a service of k2_services")
+    names = [deployment.name for deployment in profile.orchestrator.deployments] if profile.orchestrator else []
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            path = f"k2_orchestrator.deployments[{index}].name"
+            problems.append(Problem(path, "a name no other deployment has", f"{name!r} a second time"))
+    return problems
 
 
 def _check_load(profile: Profile) -> list[Problem]:

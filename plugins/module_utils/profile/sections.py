@@ -237,6 +237,7 @@ def read_watermarks(node: Node) -> Watermarks:
         time_column=node.text("time_column"),
         max_age_s=node.number("max_age_s", unit="seconds"),
         sources=node.texts("sources"),
+        needs=node.texts("needs"),
     )
 
 
@@ -245,6 +246,7 @@ def read_orchestrator(node: Node) -> Orchestrator:
     return Orchestrator(
         url=node.url("url"),
         deployments=tuple(_finished(inner, _read_deployment) for inner in node.each("deployments")),
+        needs=node.texts("needs"),
     )
 
 

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from ..core.errors import K2Error
 from ..measure.clock_skew import Skew
 from ..measure.data_flow import Flow
 from ..measure.leftovers import Place
+from ..measure.schedule import DeploymentSight
+from ..measure.watermarks import Watermark, WatermarkWatch
 from ..profile.model import Profile
 from ..verdict.gate import GateResult, Scale, Verdict, decide
 from . import catalogue
@@ -40,7 +43,7 @@ class Decided:
 
 
 def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided]:
-    """All gates of S0 that this release measures.
+    """All gates of S0 that apply to the profile.
 
     ``facts["stack"]`` is the result of ``k2_stack_info``, ``facts["preflight"]`` that of ``k2_preflight_info``.
     Raises K2Error when either is not what those modules return.
@@ -52,18 +55,20 @@ def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided
         flows = [Flow(**flow) for flow in seen["flows"]]
         skews = [Skew(**skew) for skew in seen["clocks"]]
         places = [Place(place["place"], tuple(place["open"]), place["error"]) for place in seen["places"]]
+        watermarks = None if profile.watermarks is None else _watermark_watch(seen["watermarks"])
+        schedule = None if profile.orchestrator is None else [DeploymentSight(**sight) for sight in seen["schedule"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise K2Error(
             "cannot decide step S0",
             expected="facts.stack from k2_stack_info and facts.preflight from k2_preflight_info",
             seen=f"{type(error).__name__}: {error}",
         ) from error
-    return [
-        decide_services(profile, statuses, services),
-        decide_data_flow(profile, flows),
-        decide_clocks(profile, skews),
-        decide_clean_start(profile, places),
-    ]
+    decided = [decide_services(profile, statuses, services), decide_data_flow(profile, flows)]
+    if watermarks is not None:
+        decided.append(decide_watermarks(profile, watermarks))
+    if schedule is not None:
+        decided.append(decide_schedule(profile, schedule))
+    return [*decided, decide_clocks(profile, skews), decide_clean_start(profile, places)]
 
 
 def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any]) -> Decided:
@@ -101,6 +106,54 @@ def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:
         result,
         {"flows": [asdict(flow) | {"flowing": flow.flowing} for flow in flows]},
         "rows newer than the start of the watch and age of the newest row, on the store's own clock",
+    )
+
+
+def decide_watermarks(profile: Profile, watch: WatermarkWatch) -> Decided:
+    """S0.watermarks: every source has a watermark that is fresh and did not move back.
+
+    Where Postgres could not be asked the gate is INCONCLUSIVE, unless a watermark was seen to move back before. A table
+    that does not exist has been asked for: it fails the gate.
+    """
+    marks = watch.watermarks
+    spec = catalogue.watermarks_gate(profile)
+    spec = replace(spec, target=len(marks) or None) if spec.target is None else spec
+    detail = asdict(watch) | {"watermarks": [asdict(mark) | {"fresh": mark.fresh} for mark in marks]}
+    mechanism = "age of each source's newest row on Postgres' own clock, watched until all are fresh"
+    if watch.absent:
+        reason = f"{watch.table} in {watch.database}: {watch.error}"
+        return Decided(GateResult(spec, Verdict.FAIL, reason, _scale(profile), 0, n=1), detail, mechanism)
+    # After an error the last sight of the others is out of date: they may or may not be fresh by now.
+    stale = [mark for mark in marks if not mark.fresh and (watch.error is None or mark.back_s is not None)]
+    unknown = 0 if watch.error is None else len(marks) - len(stale)
+    fresh = len(marks) - len(stale) - unknown
+    reason = _grouped((mark.source, _why_stale(mark, watch)) for mark in stale)
+    if watch.error is not None:
+        reason = "; ".join(text for text in (reason, f"{watch.table} in {watch.database}: {watch.error}") if text)
+    elif not marks:
+        reason = f"{watch.table} in {watch.database} has no row, and the profile names no source to expect"
+    looked_at = len(marks) if watch.readings else 0
+    result = decide(spec, _scale(profile), fresh, looked_at, reason, low=fresh, high=fresh + unknown)
+    return Decided(result, detail, mechanism)
+
+
+def decide_schedule(profile: Profile, sights: Sequence[DeploymentSight]) -> Decided:
+    """S0.schedule: every deployment is there, will be started again, and completed a run lately.
+
+    One that could not be asked for makes the gate INCONCLUSIVE, unless another one fails it.
+    """
+    spec = catalogue.schedule_gate(profile)
+    late = [sight for sight in sights if not sight.on_time]
+    unknown = [sight for sight in late if sight.error]
+    reason = _grouped((sight.name, _why_late(sight)) for sight in late)
+    on_time = len(sights) - len(late)
+    reason = reason if sights else "the profile names no deployment to look at"
+    looked_at = len(sights) - len(unknown)
+    result = decide(spec, _scale(profile), on_time, looked_at, reason, low=on_time, high=on_time + len(unknown))
+    return Decided(
+        result,
+        {"deployments": [asdict(sight) | {"on_time": sight.on_time} for sight in sights]},
+        "recorded end of each deployment's newest completed run, against the orchestrator's own clock",
     )
 
 
@@ -155,6 +208,45 @@ def _status(name: str, service: Mapping[str, Any]) -> ServiceStatus:
         service["start_command"],
         service["not_available"],
     )
+
+
+def _watermark_watch(seen: Mapping[str, Any]) -> WatermarkWatch:
+    return WatermarkWatch(**{**seen, "watermarks": tuple(Watermark(**mark) for mark in seen["watermarks"])})
+
+
+def _why_stale(mark: Watermark, watch: WatermarkWatch) -> str:
+    if not mark.found:
+        return f"no row in {watch.table} after {watch.watched_s:.0f} s"
+    if mark.back_s is not None:
+        return f"moved back by {mark.back_s:.3f} s while it was watched"
+    if mark.at is None:
+        return "its row holds no time"
+    if mark.age_s is None:
+        return f"its time is {mark.at}"
+    if mark.age_s < 0:
+        return f"lies {-mark.age_s:.3f} s in the future of the database's clock"
+    return f"{math.ceil(mark.age_s)} s old, at most {mark.max_age_s:g} s expected"
+
+
+def _why_late(sight: DeploymentSight) -> str:
+    if sight.error or sight.missing:
+        return sight.error or sight.missing or ""
+    reasons = []
+    if sight.paused:
+        reasons.append("it is paused")
+    if not sight.active_schedules:
+        reasons.append("it has no active schedule")
+    if sight.age_s is None:
+        reasons.append("it never completed a run")
+    elif sight.age_s > sight.max_age_s:
+        reasons.append(
+            f"its newest completed run ended {sight.age_s:.0f} s ago, at most {sight.max_age_s:g} s expected "
+            f"of an interval of {sight.interval_s:g} s"
+        )
+    elif sight.age_s < -sight.max_ahead_s:
+        reasons.append(f"its newest completed run ended {-sight.age_s:.0f} s in the future of the orchestrator's clock")
+    endings = ", ".join(f"{count} {state}" for state, count in sorted(sight.recent.items()))
+    return ", ".join(reasons) + (f" (its last runs: {endings})" if endings else " (no run has ended yet)")
 
 
 def _why_standing(flow: Flow) -> str:

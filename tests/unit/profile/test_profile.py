@@ -193,6 +193,62 @@ def test_contradictions_are_findings_not_refusals() -> None:
     }
 
 
+COLD: dict[str, Any] = {
+    "k2_watermarks": {
+        "host": "pg",
+        "port": 5432,
+        "database": "flows",
+        "username": "ro",
+        "password": "hunter3",
+        "table": "archive.offload_watermarks",
+        "name_column": "source_table",
+        "time_column": "last_watermark",
+        "max_age_s": 1800,
+        "sources": ["slips"],
+        "needs": ["log"],
+    },
+    "k2_orchestrator": {
+        "url": "http://flows/api",
+        "deployments": [{"name": "offload/hourly", "interval_s": 3600}],
+        "needs": ["odds-feed", "log"],
+    },
+}
+
+
+def test_the_cold_tier_of_another_platform_needs_no_code() -> None:
+    profile = parse_profile({**BETTING, **COLD})
+    assert profile.watermarks is not None
+    assert profile.orchestrator is not None
+    assert (profile.watermarks.name_column, profile.watermarks.time_column) == ("source_table", "last_watermark")
+    assert (profile.watermarks.needs, profile.orchestrator.needs) == (("log",), ("odds-feed", "log"))
+    assert "hunter3" not in repr(profile) + json.dumps(profile.as_dict())
+    bare = copy.deepcopy(COLD)
+    del bare["k2_watermarks"]["sources"], bare["k2_watermarks"]["needs"], bare["k2_orchestrator"]["needs"]
+    profile = parse_profile({**BETTING, **bare})
+    assert profile.watermarks is not None
+    assert (profile.watermarks.sources, profile.watermarks.needs) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "where", "says"),
+    [
+        ("k2_watermarks", "needs", ["lok"], "k2_watermarks.needs", "did you mean 'log'"),
+        ("k2_orchestrator", "needs", ["flows"], "k2_orchestrator.needs", "a service of k2_services"),
+        (
+            "k2_orchestrator",
+            "deployments",
+            [{"name": "a/b", "interval_s": 1}] * 2,
+            "k2_orchestrator.deployments[1].name",
+            "a second time",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_cold_tier_is_named(section: str, key: str, value: Any, where: str, says: str) -> None:
+    data = {**BETTING, **copy.deepcopy(COLD)}
+    data[section][key] = value
+    assert says in problems(data)[where]
+
+
 def test_a_fault_in_a_service_that_cannot_be_had_is_a_finding() -> None:
     data = changed("k2_services.odds-feed.not_available", "no feed in this country")
     data["k2_services"]["odds-feed"]["allow_faults"] = False

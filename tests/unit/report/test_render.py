@@ -74,6 +74,43 @@ def test_markdown_carries_verdicts_numbers_and_reasons(run):
     assert "`k2_budget.cpus`: more | than <allowed>" in text
 
 
+def test_the_cold_tier_is_shown_row_by_row(run):
+    marks = [
+        {
+            "source": "slips",
+            "first": "t1",
+            "at": "t2",
+            "age_s": 999.5,
+            "max_age_s": 300.0,
+            "back_s": 2.5,
+            "fresh": False,
+        },
+        {
+            "source": "odds",
+            "first": None,
+            "at": None,
+            "age_s": None,
+            "max_age_s": 300.0,
+            "back_s": None,
+            "fresh": False,
+        },
+    ]
+    watch = {"table": "t", "database": "h:1/d", "watermarks": marks, "readings": 4, "watched_s": 6.0, "clock": "now"}
+    run.record(decide(WATERMARKS, Scale.LAB, 0, 2, "slips: <stale>"), watch | {"error": None}, "ages")
+    sight = {"name": "f/d", "paused": True, "active_schedules": 1, "completed": "t3", "age_s": 7.0, "max_age_s": 180.0}
+    sight |= {"recent": {"COMPLETED": 9, "FAILED": 1}, "on_time": False, "error": None, "missing": "no | such"}
+    run.record(decide(SCHEDULE, Scale.LAB, 0, 1, "f/d: paused"), {"deployments": [sight]}, "ends")
+    render(run.path, TEMPLATES)
+    text = (run.path / "report" / "report.md").read_text()
+    assert "`t` in `h:1/d`, 4 readings in 6 s; its clock: now\n" in text
+    assert "| slips | t1 | t2 | 999.5 | 300 | 2.5 | no |" in text
+    assert "| odds | - | - | - | 300 | - | no |" in text
+    assert "| f/d | yes | 1 | t3 | 7 | 180 | 9 COMPLETED, 1 FAILED | no: no \\| such |" in text
+    page = (run.path / "report" / "index.html").read_text()
+    assert "slips: &lt;stale&gt;" in page
+    assert "9 COMPLETED, 1 FAILED" in page
+
+
 def test_html_escapes_what_platforms_say(run):
     render(run.path, TEMPLATES)
     text = (run.path / "report" / "index.html").read_text()
