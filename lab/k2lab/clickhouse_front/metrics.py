@@ -60,7 +60,8 @@ EXPORT_SETTINGS: Final[dict[str, str]] = {"system_events_show_zero_values": "1",
 
 def export_query() -> str:
     """The statement whose answer in FORMAT Prometheus is the body of `/metrics`."""
-    rows = (f"SELECT '{name}', {value}, '{help_text}'" for name, value, help_text in _process_metrics())
+    # An integer beyond 32 bits has no type in common with a fraction: each is made a Float64 by itself.
+    rows = (f"SELECT '{name}', toFloat64({value}), '{help_text}'" for name, value, help_text in _process_metrics())
     return _EXPORT.format(process=" UNION ALL ".join(rows))
 
 
