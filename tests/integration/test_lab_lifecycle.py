@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +26,8 @@ from ports import free_base_port
 from k2lab.control import processes
 from k2lab.control.lab import Lab
 from k2lab.control.supervisor import State, Supervisor
+from k2lab.provision.kafka import kafka_home
+from k2lab.provision.paths import Paths
 
 PLAY_TIMEOUT_S = 240
 CHANGED = "changed="
@@ -50,18 +53,20 @@ class LabUnderTest:
         self.supervisor = Supervisor(self.lab)
 
     def command(self, playbook: str, **variables: object) -> list[str]:
-        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": self.base_port, **variables}
+        # What is tested here does not depend on what runs: the hot path starts faster than the whole lab.
+        hot_only = {"k2_lab_parts": []}
+        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": self.base_port, **hot_only, **variables}
         ansible = str(Path(sys.executable).with_name("ansible-playbook"))
         return [ansible, "-i", "inventory/lab", f"playbooks/{playbook}.yml", "-e", json.dumps(own)]
 
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "ANSIBLE_CONFIG": str(self.root / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, **more, "ANSIBLE_CONFIG": str(self.root / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
 
-    def play(self, playbook: str, **variables: object) -> Play:
+    def play(self, playbook: str, environment: dict[str, str] | None = None, **variables: object) -> Play:
         outcome = subprocess.run(
             self.command(playbook, **variables),
             cwd=self.root,
-            env=self.environment(),
+            env=environment or self.environment(),
             capture_output=True,
             text=True,
             timeout=PLAY_TIMEOUT_S,
@@ -75,8 +80,24 @@ class LabUnderTest:
     def down(self, **variables: object) -> Play:
         return self.play("lab_down", **variables)
 
+    def status(self) -> dict[str, Any]:
+        """What `k2h status` says of this lab."""
+        inventory = self.lab.directory / "inventory"
+        shutil.copytree(self.root / "inventory" / "lab", inventory, dirs_exist_ok=True)
+        own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": self.base_port}
+        (inventory / "group_vars" / "all" / "zz_own.yml").write_text(json.dumps(own))
+        command = [sys.executable, str(self.root / "bin" / "k2h"), "status", "-i", str(inventory), "--json"]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
     def left(self) -> list[str]:
         return [processes.describe(process) for process in processes.of_lab(self.lab)]
+
+    def unavailable(self) -> dict[str, str]:
+        reasons: dict[str, str] = json.loads(self.lab.unavailable.read_text())
+        return reasons
 
     def pids(self) -> dict[str, int]:
         return {name: program.pid for name, program in self.supervisor.programs().items()}
@@ -135,6 +156,43 @@ def test_a_changed_variable_restarts_only_what_it_concerns(running: LabUnderTest
     assert running.up(k2_lab_processor_linger_ms=90).code == 0
     after = running.pids()
     assert {name for name in before if before[name] != after[name]} == {"silver-processor"}
+
+
+def test_a_program_that_cannot_be_had_is_told_and_the_rest_comes_up(running: LabUnderTest, tmp_path: Path) -> None:
+    before = running.pids()
+    home = kafka_home(Paths.discover())
+    (tmp_path / home.name).symlink_to(home)
+    play = running.play(
+        "lab_up", running.environment(K2_CACHE_DIR=str(tmp_path)), k2_lab_parts=["monitoring"]
+    )  # a cache in which set-up has built nothing
+    assert play.code == 0, play.output
+    assert "NOT AVAILABLE in this lab" in play.output
+    reason = running.unavailable()["kafka-exporter"]
+    assert f"- kafka-exporter: {reason}" in play.output
+    assert "program kafka_exporter is not available: " in reason
+    after = running.pids()
+    assert "kafka-exporter" not in after
+    assert after["alert-receiver"] > 0, "needs nothing that is missing"
+    assert before.items() <= after.items(), "who was there already was left alone"
+
+
+def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest) -> None:
+    assert running.up(k2_lab_parts=["monitoring"]).code == 0
+    assert "alert-receiver" in running.pids()
+    play = running.up()
+    assert play.code == 0, play.output
+    assert "alert-receiver" not in running.pids()
+    assert running.unavailable()["alert-receiver"] == "part monitoring is left out by k2_lab_parts"
+    status = running.status()
+    assert status["services"]["alert-receiver"]["not_available"] == running.unavailable()["alert-receiver"]
+    assert not [name for name, each in status["services"].items() if not each["ready"] and not each["not_available"]]
+
+
+def test_an_unknown_part_is_refused(stopped: LabUnderTest) -> None:
+    play = stopped.up(k2_lab_parts=["hot-dogs"])
+    assert play.code != 0
+    assert "hot-dogs" in play.output
+    assert stopped.left() == []
 
 
 def test_passwords_are_the_owners_alone(running: LabUnderTest) -> None:
