@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from .playbook import Playbook
 
 PLAY = """
 - hosts: localhost
@@ -46,44 +44,9 @@ VARIABLES: dict[str, Any] = {
 }
 
 
-class Playbook:
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.root, self.folder = root, folder
-
-    def run(self, variables: dict[str, Any], *options: str) -> tuple[int, str, dict[str, Any]]:
-        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
-        inventory, play, answer = (self.folder / name for name in ("hosts.yml", "play.yml", "answer.json"))
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": {"localhost": host}}}))
-        play.write_text(PLAY)
-        answer.unlink(missing_ok=True)
-        config = self.folder / "ansible.cfg"
-        config.write_text(f"[defaults]\ncollections_path = {self.root / 'collections'}\n")
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ansible",
-                "playbook",
-                "-i",
-                inventory,
-                play,
-                "-e",
-                f"answer_file={answer}",
-                *options,
-            ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(config)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        found = json.loads(answer.read_text()) if answer.exists() else {}
-        return done.returncode, done.stdout + done.stderr, found
-
-
 @pytest.fixture
 def playbook(project_root: Path, tmp_path: Path) -> Playbook:
-    return Playbook(project_root, tmp_path)
+    return Playbook(project_root, tmp_path, PLAY)
 
 
 def test_sick_stack_is_data_and_templates_are_resolved(playbook: Playbook) -> None:
