@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from pyarrow import fs
 
@@ -17,16 +18,25 @@ from k2lab.offload.errors import object_store_error
 log = logging.getLogger(__name__)
 
 MARKER = "k2-lab.json"
-CONNECT_TIMEOUT_S = 3
-REQUEST_TIMEOUT_S = 10
-REGION = "us-east-1"
+_CONNECT_TIMEOUT_S = 3
+_REQUEST_TIMEOUT_S = 10
+_REGION = "us-east-1"
 
 
-class Retries(fs.AwsStandardS3RetryStrategy):  # type: ignore[misc]  # pyarrow has no type information
-    """One more attempt, no longer: the next run is the real retry. pyiceberg finds this class by its name."""
-
-    def __init__(self) -> None:
-        super().__init__(max_attempts=2)
+@lru_cache
+def s3_filesystem(store: ObjectStore) -> fs.S3FileSystem:
+    """The file system of an object store, the same at each call. No wait is endless, and the next run is the retry."""
+    return fs.S3FileSystem(
+        endpoint_override=store.url,
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+        region=_REGION,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        request_timeout=_REQUEST_TIMEOUT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=2),
+        allow_bucket_creation=True,
+        allow_delayed_open=True,  # one request for a small file instead of the three of a multipart upload
+    )
 
 
 class Bucket:
@@ -35,16 +45,7 @@ class Bucket:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         with _errors(store):
-            self._filesystem = fs.S3FileSystem(
-                endpoint_override=store.url,
-                access_key=store.access_key,
-                secret_key=store.secret_key,
-                region=REGION,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                request_timeout=REQUEST_TIMEOUT_S,
-                retry_strategy=Retries(),
-                allow_bucket_creation=True,
-            )
+            self._filesystem = s3_filesystem(store)
 
     def claim(self, lab_id: str) -> None:
         """Make the bucket this lab's: create it, or take an empty one. Safe to repeat.

@@ -7,7 +7,7 @@ changes that became visible after younger ones (a clock that stepped back).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from k2lab.offload.columns import Column
@@ -18,6 +18,9 @@ from k2lab.offload.watermark import Watermark
 CHUNK_ROWS = 100_000
 MARGIN_US = 10_000_000
 
+# A run finds one or two blocks changed; one that catches up need not know them again.
+_DIGESTS_KEPT = 50
+
 
 @dataclass(frozen=True)
 class Work:
@@ -25,7 +28,7 @@ class Work:
 
     as_of_us: int
     newest_us: int
-    digest: str
+    digests: Mapping[int, str]
     groups: Sequence[Sequence[Stretch]]
 
 
@@ -33,18 +36,21 @@ def plan(hot: HotTier, table: CandleTable, columns: Sequence[Column], held: Wate
     """Find what changed since the watermark.
 
     The order of the questions matters: what changes after `newest` was asked is found again by the next run, and what
-    changes after the digest was taken makes the next digest differ.
+    changes after the digests were taken makes the next ones differ.
     """
     as_of_us = hot.now_us()
     newest_us = hot.newest_change_us(table.name)
     blocks = hot.changed_blocks(table.name, table.block_s, max(0, held.updated_at_us - MARGIN_US))
-    groups = grouped(blocks, table.block_s, CHUNK_ROWS)
-    if not groups:
-        return Work(as_of_us, newest_us, held.digest, ())
-    digest = hot.digest(table.name, columns, groups[-1])
-    if len(groups) == 1 and digest == held.digest:
-        return Work(as_of_us, newest_us, digest, ())
-    return Work(as_of_us, newest_us, digest, groups)
+    digests: Mapping[int, str] = {}
+    if 0 < len(blocks) <= _DIGESTS_KEPT:
+        everything = [stretch for group in grouped(blocks, table.block_s, CHUNK_ROWS) for stretch in group]
+        digests = hot.digests(table.name, columns, table.block_s, everything)
+    differing = [
+        block
+        for block in blocks
+        if block.start_s not in digests or digests[block.start_s] != held.digests.get(block.start_s)
+    ]
+    return Work(as_of_us, newest_us, digests, grouped(differing, table.block_s, CHUNK_ROWS))
 
 
 def after(held: Watermark, work: Work, index: int, rows: int) -> Watermark:
@@ -52,7 +58,7 @@ def after(held: Watermark, work: Work, index: int, rows: int) -> Watermark:
     written = replace(held, rows_total=held.rows_total + rows)
     if index < len(work.groups) - 1:
         return written
-    return replace(written, as_of_us=work.as_of_us, updated_at_us=work.newest_us, digest=work.digest)
+    return replace(written, as_of_us=work.as_of_us, updated_at_us=work.newest_us, digests=work.digests)
 
 
 def evidence(run_id: str, group: Sequence[Stretch], rows: int) -> dict[str, str]:

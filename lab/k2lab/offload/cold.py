@@ -36,7 +36,6 @@ from pyiceberg.transforms import parse_transform
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2lab.common.errors import LabError
-from k2lab.offload import bucket
 from k2lab.offload.columns import Column, fields
 from k2lab.offload.config import OffloadConfig
 from k2lab.offload.errors import ConflictError, object_store_error, postgres_error
@@ -69,6 +68,8 @@ class ColdTier:
     def __init__(self, config: OffloadConfig, *, create: bool = False) -> None:
         """Connect to the catalog; `create` makes its tables if they are missing."""
         _import_without_pandas("pyiceberg.io.pyarrow")
+        from k2lab.offload.file_io import properties_of
+
         self._namespace = config.namespace
         self._store = config.object_store
         postgres = config.postgres
@@ -82,7 +83,7 @@ class ColdTier:
                 f"?connect_timeout={CONNECT_TIMEOUT_S}&application_name=k2-offload-catalog&options={options}",
                 warehouse=f"s3://{self._store.bucket}",
                 init_catalog_tables=str(create),
-                **s3_properties(config),
+                **properties_of(config.object_store),
             )
 
     def close(self) -> None:
@@ -204,21 +205,6 @@ class ColdTier:
             if known is None:
                 raise
             raise known from error
-
-
-def s3_properties(config: OffloadConfig) -> dict[str, str]:
-    """Settings of pyiceberg for the object store; no wait is endless."""
-    return {
-        "s3.endpoint": config.object_store.url,
-        "s3.access-key-id": config.object_store.access_key,
-        "s3.secret-access-key": config.object_store.secret_key,
-        "s3.region": bucket.REGION,
-        "s3.force-virtual-addressing": "False",
-        "s3.connect-timeout": str(bucket.CONNECT_TIMEOUT_S),
-        "s3.request-timeout": str(bucket.REQUEST_TIMEOUT_S),
-        "s3.retry-strategy-impl": f"{bucket.__name__}.{bucket.Retries.__name__}",
-        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-    }
 
 
 def kept_watermark(iceberg: IcebergTable) -> Watermark | None:

@@ -79,6 +79,8 @@ def each_table(
             rows, commits = act(table)
         except LabError as error:
             failure = str(error)
+            if broken is None:
+                log.error("%s failed: %s", table.name, failure)  # noqa: TRY400 - the message is the whole story
             if act is None or isinstance(error, StoreError):
                 broken = error
         except Exception as error:  # a defect in the handling of one table must not stop the others
@@ -86,7 +88,6 @@ def each_table(
             failure = f"{type(error).__name__}: {error}"
         seconds = time.monotonic() - started
         if failure is not None:
-            log.error("%s failed: %s", table.name, failure)
             failed(table.name, failure, seconds)
         results.append(TableResult(table.name, rows, commits, seconds, failure))
     return tuple(results)

@@ -32,7 +32,7 @@ class _Answer(NamedTuple):
 # The first that matches counts.
 _ANSWERS = (
     _Answer(
-        ("XMinioStorageFull", "StorageFull", "minimum free drive", "NO_SPACE", "code 507"),
+        ("XMinioStorageFull", "StorageFull", "minimum free drive", "no space left", "NO_SPACE", "code 507"),
         "room in the object store",
         "free space on its disk, or run maintenance; the next run takes up where this one stopped",
     ),

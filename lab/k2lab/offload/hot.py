@@ -102,7 +102,7 @@ class HotTier:
 
     def changed_blocks(self, table: str, block_s: int, since_us: int) -> Sequence[Block]:
         """The blocks in which a candle changed at or after `since_us`, oldest first."""
-        block = f"intDiv(toUnixTimestamp(window_start), {block_s}) * {block_s}"
+        block = _block(block_s)
         source = f"{self._database}.{table}"
         rows = self._rows(
             f"SELECT {block} AS block, uniqExact(exchange, canonical_symbol, window_start) FROM {source} "
@@ -111,14 +111,16 @@ class HotTier:
         )
         return [Block(int(start), int(count)) for start, count in rows]
 
-    def digest(self, table: str, columns: Sequence[Column], stretches: Sequence[Stretch]) -> str:
-        """A fingerprint of the candles in the stretches, the same however their parts are merged."""
+    def digests(
+        self, table: str, columns: Sequence[Column], block_s: int, stretches: Sequence[Stretch]
+    ) -> Mapping[int, str]:
+        """A fingerprint of each block's candles by its start, the same however their parts are merged."""
         names = ", ".join(f"`{column.name}`" for column in columns)
-        [[count, digest]] = self._rows(
-            f"SELECT count(), groupBitXor(cityHash64({names})) FROM {self._database}.{table} FINAL "
-            f"WHERE {_windows(stretches)}"
+        rows = self._rows(
+            f"SELECT {_block(block_s)} AS block, count(), groupBitXor(cityHash64({names})) "
+            f"FROM {self._database}.{table} FINAL WHERE {_windows(stretches)} GROUP BY block"
         )
-        return f"{count}-{digest}"
+        return {int(start): f"{count}-{digest}" for start, count, digest in rows}
 
     def read_candles(self, table: str, columns: Sequence[Column], stretches: Sequence[Stretch]) -> pa.Table:
         """The candles in the stretches, each once."""
@@ -184,6 +186,10 @@ def _within(chunk: Chunk) -> str:
         for partition, span in sorted(chunk.items())
     )
     return f"({spans})"
+
+
+def _block(block_s: int) -> str:
+    return f"intDiv(toUnixTimestamp(window_start), {block_s}) * {block_s}"
 
 
 def _windows(stretches: Sequence[Stretch]) -> str:

@@ -39,7 +39,10 @@ class RunReport:
     @property
     def reason(self) -> str | None:
         """Why the run as a whole failed; None when it did not."""
-        return "; ".join(f"{failed.table}: {failed.failure}" for failed in self.failures) or None
+        tables: dict[str, list[str]] = {}
+        for failed in self.failures:
+            tables.setdefault(str(failed.failure), []).append(failed.table)
+        return "; ".join(f"{', '.join(names)}: {failure}" for failure, names in tables.items()) or None
 
     def raise_on_failure(self) -> None:
         """Raise LabError naming every failed table; does nothing when all went through."""

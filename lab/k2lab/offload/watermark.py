@@ -9,6 +9,7 @@ snapshots and compaction. Postgres only holds a copy, for whoever watches.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from k2lab.common.errors import LabError
@@ -23,14 +24,14 @@ class Watermark:
 
     `as_of_us`: what ClickHouse showed at this time of its clock has been moved (microseconds since the epoch).
     `rows_total`: rows ever written to the table. Trades: `positions`. Candles: `updated_at_us`, the newest change
-    seen, and `digest` of what was last read, to tell whether anything differs.
+    seen, and `digests` of the blocks last read, to tell whether anything differs.
     """
 
     as_of_us: int = 0
     rows_total: int = 0
     positions: Positions = field(default_factory=Positions)
     updated_at_us: int = 0
-    digest: str = ""
+    digests: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def started(self) -> bool:
@@ -39,10 +40,10 @@ class Watermark:
 
     def same_place(self, other: Watermark) -> bool:
         """Whether both say that the same rows have been moved."""
-        return (self.positions, self.updated_at_us, self.digest) == (
+        return (self.positions, self.updated_at_us, self.digests) == (
             other.positions,
             other.updated_at_us,
-            other.digest,
+            other.digests,
         )
 
     def to_json(self) -> str:
@@ -51,7 +52,10 @@ class Watermark:
         if self.positions.offsets:
             document["positions"] = self.positions.to_json()
         if self.updated_at_us:
-            document |= {"updated_at_us": self.updated_at_us, "digest": self.digest}
+            document |= {
+                "updated_at_us": self.updated_at_us,
+                "digests": {str(start): digest for start, digest in self.digests.items()},
+            }
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
@@ -64,7 +68,7 @@ class Watermark:
                 rows_total=int(document["rows_total"]),
                 positions=Positions.from_json(document.get("positions", {})),
                 updated_at_us=int(document.get("updated_at_us", 0)),
-                digest=str(document.get("digest", "")),
+                digests={int(start): str(digest) for start, digest in document.get("digests", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LabError(
