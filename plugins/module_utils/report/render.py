@@ -141,11 +141,11 @@ def _environment(templates: Path) -> jinja2.Environment:
 
 
 def number(value: float | None) -> str:
-    """A measurement for people: up to four significant digits after rounding, ``-`` for none."""
+    """A measurement for people: at least four significant digits where it has them, ``-`` for none."""
     if value is None:
         return "-"
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{int(value):,}"
+    if isinstance(value, int) or float(value).is_integer() or abs(value) >= 1000:
+        return f"{round(value):,}"
     return f"{value:.4g}"
 
 

@@ -151,7 +151,8 @@ def test_evidence_of_another_shape_is_an_error(run):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (0, "0"), (3.0, "3"), (1234567, "1,234,567"), (0.123456, "0.1235")]
+    ("value", "text"),
+    [(None, "-"), (0, "0"), (3.0, "3"), (1234567, "1,234,567"), (86419.6, "86,420"), (0.123456, "0.1235")],
 )
 def test_numbers_for_people(value, text):
     assert number(value) == text
