@@ -18,8 +18,8 @@ from .lab import ROOT, Lab
 S0_GATES = {
     "S0.services": "PASS",
     "S0.data_flow": "PASS",
-    "S0.watermarks": "NOT_APPLICABLE",
-    "S0.schedule": "NOT_APPLICABLE",
+    "S0.watermarks": "PASS",
+    "S0.schedule": "PASS",
     "S0.clocks": "PASS",
     "S0.clean_start": "PASS",
 }
@@ -72,6 +72,7 @@ def test_a_service_that_is_down_is_named_and_not_started(lab: Lab, tmp_path: Pat
         k2_artifacts_dir=str(tmp_path),
         k2_preflight_ready_timeout=1,
         k2_preflight_flow_timeout=5,
+        k2_preflight_offload_timeout=5,
     )
     assert done.returncode != 0
     services, flow = (gate for gate in results(tmp_path)["gates"] if gate["id"] in ("S0.services", "S0.data_flow"))
@@ -106,7 +107,7 @@ def test_check_mode_plans_and_writes_nothing(lab: Lab, tmp_path: Path) -> None:
 def test_unselected_steps_do_not_block_and_prove_nothing(lab: Lab, tmp_path: Path) -> None:
     lab.playbook("phase7", "--skip-tags", "s0", check=False, k2_artifacts_dir=str(tmp_path))
     run = results(tmp_path)
-    assert {gate["verdict"] for gate in run["gates"]} == {"NOT_RUN", "NOT_APPLICABLE"}
+    assert {gate["verdict"] for gate in run["gates"]} == {"NOT_RUN"}
     assert run["verdict"] == "INCONCLUSIVE"
 
 
