@@ -20,7 +20,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Ansible refuses to start under a locale that is not UTF-8.
 export LC_ALL := C.UTF-8
 
+# What could not be had the last time is attempted again at once when set-up itself is what was asked for; otherwise
+# only when that does not cost every other command minutes.
 PROVISION := PYTHONPATH=lab $(PYTHON) -m k2lab.provision
+RETRY := $(if $(filter setup setup-dev,$(MAKECMDGOALS)),--retry)
 PLAY := ansible-playbook -i $(INVENTORY) $(if $(filter-out 0 no false,$(QUICK)),-e k2_quick=true) $(ARGS)
 
 .PHONY: help
@@ -29,12 +32,12 @@ help: ## Show this list
 	@echo "  Settings: INVENTORY=inventory/lab  QUICK=1  ARGS='--tags preflight'  PYTHON=python3  K2_CACHE_DIR=~/.cache/k2-hardening"
 
 .PHONY: setup
-setup: ## Install what a run needs: .venv, the broker's jars
-	@$(PROVISION) --for run
+setup: ## Install what a run needs: .venv, the broker's jars, the lab's other programs
+	@$(PROVISION) --for run $(RETRY)
 
 .PHONY: setup-dev
 setup-dev: ## The same, with what checks and tests need
-	@$(PROVISION) --for dev
+	@$(PROVISION) --for dev $(RETRY)
 
 .PHONY: phase7
 phase7: setup ## Run every step against INVENTORY and render the report (QUICK=1: shortened)
@@ -78,11 +81,13 @@ lab-status: setup ## Show each service: state, pid, uptime, CPU, memory, port, p
 	@bin/k2h status -i $(INVENTORY)
 
 .PHONY: requirements
-requirements: setup-dev ## Pin requirements/*.in and the checksums of lab/kafka/pom.xml anew
+requirements: setup-dev ## Pin requirements/*.in, lab/go/*/go.mod and the checksums of lab/kafka/pom.xml anew
 	@for name in run dev; do \
 	  (cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.11 --upgrade "$$name.in" -o "$$name.txt"); \
 	done
+	@cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.11 --upgrade --generate-hashes go.in -o go.txt
 	@$(PROVISION) --write-kafka-manifest
+	@$(PROVISION) --write-go-modules
 
 .PHONY: clean
 clean: ## Stop this clone's labs and remove what runs, tests and set-up made (not the shared cache)

@@ -32,7 +32,7 @@ class Purpose(StrEnum):
 
 
 FILES = {Purpose.RUN: ("run.txt",), Purpose.DEV: ("run.txt", "dev.txt")}
-DISK_BYTES = {Purpose.RUN: 1_700_000_000, Purpose.DEV: 2_300_000_000}
+DISK_BYTES = {Purpose.RUN: 1_800_000_000, Purpose.DEV: 2_300_000_000}
 
 
 def requirement_files(paths: Paths, purpose: Purpose) -> list[Path]:
@@ -68,7 +68,8 @@ def ensure_environment(
     stamp.unlink(missing_ok=True)
     if not _base_is_usable(paths):
         doing("creating .venv")
-        _create(paths, runner)
+        create_venv(paths.venv, runner, "venv")
+        (paths.venv / BASE_MARK).write_text(sys.version)
     name = _install(paths, purpose, runner, doing)
     doing("checking the programs")
     _check_imports(paths, runner)
@@ -95,25 +96,25 @@ def _base_is_usable(paths: Paths) -> bool:
     return True
 
 
-def _create(paths: Paths, runner: Runner) -> None:
+def create_venv(directory: Path, runner: Runner, log_name: str) -> None:
+    """Make an empty virtual environment with pip; installs what Debian keeps apart for that when root."""
     # Called from inside .venv (activated, say), the interpreter to build on is the one behind it.
     command: list[str | Path] = [
         Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     ]
-    command += ["-m", "venv", "--clear", paths.venv]
+    command += ["-m", "venv", "--clear", directory]
     try:
         runner.run(
-            "venv",
+            log_name,
             command,
             timeout_s=VENV_TIMEOUT_S,
             remedy="Debian keeps this in a package of its own: apt install python3-venv, then run again",
         )
     except SetupError:
-        if shutil.which("apt-get") is None or "ensurepip" not in runner.log("venv").read_text(errors="replace"):
+        if shutil.which("apt-get") is None or "ensurepip" not in runner.log(log_name).read_text(errors="replace"):
             raise
         apt_install(runner, "python3-venv")
-        runner.run("venv", command, timeout_s=VENV_TIMEOUT_S, remedy="see the log")
-    (paths.venv / BASE_MARK).write_text(sys.version)
+        runner.run(log_name, command, timeout_s=VENV_TIMEOUT_S, remedy="see the log")
 
 
 def _install(paths: Paths, purpose: Purpose, runner: Runner, doing: Callable[[str], None]) -> str:
@@ -169,7 +170,8 @@ def _pinned(paths: Paths, package: str) -> str:
 
 def _check_imports(paths: Paths, runner: Runner) -> None:
     """A wheel for the wrong machine installs well and fails on import: find out now. Also compiles the byte code."""
-    modules = "aiohttp, ansible, chdb, clickhouse_connect, confluent_kafka, psutil, supervisor, yaml"
+    modules = "aiohttp, ansible, chdb, clickhouse_connect, confluent_kafka, prefect, psutil, psycopg, pyarrow"
+    modules += ", pyiceberg_core, pyiceberg.catalog.sql, sqlalchemy, supervisor, yaml"
     runner.run(
         "imports",
         [paths.venv_python, "-c", f"import {modules}"],

@@ -13,6 +13,11 @@ class SetupError(Exception):
         self.seen = seen
         self.remedy = remedy
 
+    @property
+    def line(self) -> str:
+        """Problem and remedy in one line, for a list."""
+        return " ".join(f"{self.problem}; {self.remedy}".split())
+
     def __str__(self) -> str:
         lines = [self.problem]
         if self.seen:

@@ -51,11 +51,14 @@ class Runner:
         timeout_s: float,
         remedy: str,
         environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> Path:
-        """Run to the end; returns the log.
+        """Run to the end, in the directory; returns the log.
 
         Raises SetupError on a non-zero end or after timeout_s, CancelledError on cancel().
         """
+        if self.cancelled:
+            raise CancelledError
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self.log(name)
         text = " ".join(str(part) for part in command)
@@ -69,6 +72,7 @@ class Runner:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **(environ or {})},
+                    cwd=directory,
                     start_new_session=True,
                 )
             except OSError as error:

@@ -18,7 +18,7 @@ class PartRecord:
 
     name: str
     seconds: float
-    outcome: str  # "built", "reused", "failed" or "cancelled"
+    outcome: str  # "built", "reused", "failed", "unavailable", "waits" (failed a short while ago) or "cancelled"
     detail: str
 
 
@@ -46,7 +46,7 @@ def write_record(path: Path, record: SetupRecord) -> None:
         kept = {}
     entry = asdict(record)
     document = {"schema": SCHEMA, "last": entry, "last_build": kept.get("last_build")}
-    if any(part.outcome != "reused" for part in record.parts):
+    if any(part.outcome not in {"reused", "waits"} for part in record.parts):
         document["last_build"] = entry
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}")

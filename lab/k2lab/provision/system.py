@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine must bring: free disk, Java, Maven. Uses what is there, else Debian's packages when root."""
+"""What the machine must bring: disk, Java, Maven, a C compiler. Takes what is there, else Debian's packages if root."""
 
 from __future__ import annotations
 
@@ -86,6 +86,12 @@ def ensure_maven(runner: Runner) -> str:
     raise SetupError("no Maven (mvn) on PATH", remedy="install it by hand (Debian: apt install maven), then run again")
 
 
+def ensure_c_compiler(runner: Runner) -> None:
+    """A C compiler where Go looks for one: $CC, else gcc; installs Debian's when root and there is none."""
+    if shutil.which(os.environ.get("CC") or "gcc") is None:
+        apt_install(runner, "gcc", "libc6-dev")
+
+
 def apt_install(runner: Runner, *packages: str) -> None:
     """Install Debian packages; refreshes the package lists only when the first try fails."""
     names = " ".join(packages)
@@ -104,5 +110,21 @@ def apt_install(runner: Runner, *packages: str) -> None:
         try:
             runner.run("apt", command, timeout_s=APT_TIMEOUT_S, remedy=remedy, environ=environ)
         except SetupError:
-            runner.run("apt-update", [apt, "update", "-q"], timeout_s=APT_TIMEOUT_S, remedy=remedy, environ=environ)
+            _update(runner, apt)
             runner.run("apt", command, timeout_s=APT_TIMEOUT_S, remedy=remedy, environ=environ)
+
+
+def apt_update(runner: Runner) -> None:
+    """Refresh the package lists."""
+    with _apt_lock:
+        _update(runner, "apt-get")
+
+
+def _update(runner: Runner, apt: str) -> None:
+    runner.run(
+        "apt-update",
+        [apt, "update", "-q"],
+        timeout_s=APT_TIMEOUT_S,
+        remedy="check the machine's package sources (apt-get update)",
+        environ={"DEBIAN_FRONTEND": "noninteractive"},
+    )

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's packages: programs are taken from them, no server of theirs is left running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from k2lab.provision import debian
+from k2lab.provision.debian import ensure_postgres, ensure_prometheus, prometheus_entry
+from k2lab.provision.errors import SetupError
+from k2lab.provision.paths import Paths
+from k2lab.provision.process import Runner
+from k2lab.provision.tools import find_tool
+
+Program = Callable[[str, str], Path]
+
+DOWNLOAD = 'echo "$*" >>{calls}; [ "$1" = download ] && touch prometheus_2.deb'
+UNPACK = (
+    'mkdir -p "$3/usr/bin"; for name in prometheus promtool; do'
+    ' printf "#!/bin/sh\\necho $name, version {version}+ds\\n" >"$3/usr/bin/$name"; chmod +x "$3/usr/bin/$name"; done'
+)
+
+
+def ignore(_: str) -> None:
+    return
+
+
+@pytest.fixture(autouse=True)
+def _as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "CLUSTER_SETTINGS", tmp_path / "createcluster.d")
+
+
+def test_prometheus_is_unpacked_not_installed(paths: Paths, runner: Runner, program: Program, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    program("apt-get", DOWNLOAD.format(calls=calls))
+    program("dpkg-deb", UNPACK.format(version="2.42.0"))
+    assert ensure_prometheus(paths, runner, ignore)[1] is True
+    assert ensure_prometheus(paths, runner, ignore)[1] is False
+    assert calls.read_text() == "download -q prometheus\n"
+    assert {path.name for path in prometheus_entry(paths).iterdir()} == {"prometheus", "promtool"}
+    assert find_tool(paths, "promtool").version == "2.42.0"
+
+
+def test_old_package_lists_are_refreshed_once(paths: Paths, runner: Runner, program: Program, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    program(
+        "apt-get",
+        f'echo "$*" >>{calls}; case $1 in update) touch {tmp_path}/fresh;;'
+        f" download) [ -e {tmp_path}/fresh ] || exit 100; touch prometheus_2.deb;; esac",
+    )
+    program("dpkg-deb", UNPACK.format(version="2.53.0"))
+    ensure_prometheus(paths, runner, ignore)
+    assert [line.split()[0] for line in calls.read_text().splitlines()] == ["download", "update", "download"]
+
+
+def test_a_package_that_is_too_old_leaves_nothing(
+    paths: Paths, runner: Runner, program: Program, tmp_path: Path
+) -> None:
+    program("apt-get", DOWNLOAD.format(calls=tmp_path / "calls"))
+    program("dpkg-deb", UNPACK.format(version="2.15.2"))
+    with pytest.raises(SetupError, match="has a prometheus that does not do") as refused:
+        ensure_prometheus(paths, runner, ignore)
+    assert refused.value.seen == "2.15.2"
+    assert [path.suffix for path in paths.cache.iterdir()] == [".lock"]
+
+
+def test_a_machine_without_apt_is_told_what_to_put_on_path(paths: Paths, runner: Runner, program: Program) -> None:
+    with pytest.raises(SetupError, match="no apt-get") as refused:
+        ensure_prometheus(paths, runner, ignore)
+    assert "2.42.0 or later" in refused.value.line
+
+
+INSTALL = """
+cat {settings}/* >{seen}
+for name in initdb pg_ctl pg_isready; do touch {bin}/$name; done
+printf '#!/bin/sh\\necho postgres \\(PostgreSQL\\) {version}\\n' >{bin}/postgres
+chmod +x {bin}/postgres
+"""
+
+
+@pytest.mark.parametrize("version", ["15.20", "13.4"])
+def test_postgres_is_installed_without_a_cluster_of_its_own(
+    version: str, runner: Runner, program: Program, tmp_path: Path
+) -> None:
+    script = INSTALL.format(
+        settings=debian.CLUSTER_SETTINGS, seen=tmp_path / "seen", bin=tmp_path / "bin", version=version
+    )
+    program("apt-get", script)
+    if version == "15.20":
+        assert ensure_postgres(runner, ignore) == (f"15.20 in {tmp_path / 'bin'}", True)
+    else:
+        with pytest.raises(SetupError, match="has no server that does"):
+            ensure_postgres(runner, ignore)
+    assert (tmp_path / "seen").read_text() == "create_main_cluster = false\n"
+    assert list(debian.CLUSTER_SETTINGS.iterdir()) == []
+
+
+def test_a_failed_installation_leaves_no_setting_behind(runner: Runner, program: Program) -> None:
+    program("apt-get", "exit 100")
+    with pytest.raises(SetupError):
+        ensure_postgres(runner, ignore)
+    assert list(debian.CLUSTER_SETTINGS.iterdir()) == []
+
+
+def test_without_root_it_is_told_what_to_install(
+    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError) as refused:
+        ensure_postgres(runner, ignore)
+    assert "apt install postgresql" in refused.value.line
+    assert not debian.CLUSTER_SETTINGS.exists()
