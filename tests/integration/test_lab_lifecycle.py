@@ -26,6 +26,7 @@ from ports import free_base_port
 from k2lab.control import processes
 from k2lab.control.lab import Lab
 from k2lab.control.supervisor import State, Supervisor
+from k2lab.provision.golang.programs import GO_PARTS, go_entry
 from k2lab.provision.kafka import kafka_home
 from k2lab.provision.paths import Paths
 
@@ -80,10 +81,10 @@ class LabUnderTest:
     def down(self, **variables: object) -> Play:
         return self.play("lab_down", **variables)
 
-    def status(self) -> dict[str, Any]:
-        """What `k2h status` says of this lab."""
-        inventory = self.lab.directory / "inventory"
-        shutil.copytree(self.root / "inventory" / "lab", inventory, dirs_exist_ok=True)
+    def status(self, scratch: Path) -> dict[str, Any]:
+        """What `k2h status` says of this lab, of which something is not available."""
+        inventory = scratch / "inventory"
+        shutil.copytree(self.root / "inventory" / "lab", inventory)
         own = {"k2_lab_dir": str(self.lab.directory), "k2_lab_base_port": self.base_port}
         (inventory / "group_vars" / "all" / "zz_own.yml").write_text(json.dumps(own))
         command = [sys.executable, str(self.root / "bin" / "k2h"), "status", "-i", str(inventory), "--json"]
@@ -158,21 +159,31 @@ def test_a_changed_variable_restarts_only_what_it_concerns(running: LabUnderTest
     assert {name for name in before if before[name] != after[name]} == {"silver-processor"}
 
 
-def test_a_program_that_cannot_be_had_is_told_and_the_rest_comes_up(stopped: LabUnderTest, tmp_path: Path) -> None:
-    # A cache in which set-up has provided the broker, and nothing else.
+def test_what_cannot_be_had_or_does_not_start_is_told_and_the_rest_comes_up(
+    stopped: LabUnderTest, tmp_path: Path
+) -> None:
+    # A cache in which set-up has provided the broker, and one program that is out of order.
     home = kafka_home(Paths.discover())
     (tmp_path / home.name).symlink_to(home)
+    [part] = [part for part in GO_PARTS if "process-exporter" in part.programs]
+    broken = go_entry(Paths(stopped.root, tmp_path), part) / "process-exporter"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho out of order\nexit 7\n")
+    broken.chmod(0o755)
     play = stopped.play("lab_up", stopped.environment(K2_CACHE_DIR=str(tmp_path)), k2_lab_parts=["monitoring"])
     assert play.code == 0, play.output
-    reason = stopped.unavailable()["kafka-exporter"]
-    assert "program kafka_exporter is not available: " in reason
-    assert f"- kafka-exporter: {reason}" in play.output
+    reasons = stopped.unavailable()
+    assert "program kafka_exporter is not available: " in reasons["kafka-exporter"]
+    assert "did not start: expected process-exporter to stay up" in reasons["process-exporter"]
+    for name in ("kafka-exporter", "process-exporter"):
+        assert f"- {name}: {reasons[name]}" in play.output
     running = stopped.pids()
     assert "kafka-exporter" not in running
+    assert running["process-exporter"] == 0
     assert running["alert-receiver"] > 0, "needs nothing that is missing"
 
 
-def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest) -> None:
+def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest, tmp_path: Path) -> None:
     hot = running.pids()
     assert running.up(k2_lab_parts=["monitoring"]).code == 0
     assert hot.items() < running.pids().items(), "what ran goes on running"
@@ -181,7 +192,7 @@ def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest) -> N
     assert play.code == 0, play.output
     assert running.pids() == hot
     assert running.unavailable()["alert-receiver"] == "part monitoring is left out by k2_lab_parts"
-    status = running.status()
+    status = running.status(tmp_path)
     assert status["services"]["alert-receiver"]["not_available"] == running.unavailable()["alert-receiver"]
     assert not [name for name, each in status["services"].items() if not each["ready"] and not each["not_available"]]
 

@@ -17,6 +17,11 @@ class LabError(Exception):
         self.seen = seen
         self.action = action
 
+    @property
+    def brief(self) -> str:
+        """The error in one line, without what to do."""
+        return f"expected {self.expected}; seen: {self.seen.splitlines()[0] if self.seen else 'nothing'}"
+
 
 def run_program(main: Callable[[], int]) -> None:
     """Run `main`, exit with its code; a LabError is logged in one line and exits 1."""

@@ -50,14 +50,17 @@ def unavailable(entries: Sequence[Entry], parts: Collection[str], missing_tools:
         for entry in entries:
             needed = next((need for need in entry.needs if need in reasons), None)
             if entry.name not in reasons and needed is not None:
-                reasons[entry.name] = f"needs {needed}, which is not available: {_root(reasons[needed])}"
+                reasons[entry.name] = needing(needed, reasons[needed])
                 grown = True
     return {entry.name: reasons[entry.name] for entry in entries if entry.name in reasons}
 
 
-def _root(reason: str) -> str:
-    """The end of a chain of reasons: what there is to act on."""
-    return reason.rpartition("which is not available: ")[2]
+def needing(need: str, reason: str) -> str:
+    """Why something is unavailable that needs `need`, which is so for this reason.
+
+    Of a chain of reasons the end is repeated: it is what there is to act on.
+    """
+    return f"needs {need}, which is not available: {reason.rpartition('which is not available: ')[2]}"
 
 
 def record_unavailable(lab: Lab, entries: Sequence[Entry], reasons: Mapping[str, str]) -> bool:
@@ -68,3 +71,10 @@ def record_unavailable(lab: Lab, entries: Sequence[Entry], reasons: Mapping[str,
         return False
     write_private(lab.unavailable, text)
     return True
+
+
+def add_unavailable(lab: Lab, reasons: Mapping[str, str]) -> None:
+    """Add services that did not start to run/unavailable.json."""
+    if reasons:
+        known = json.loads(lab.unavailable.read_text()) if lab.unavailable.exists() else {}
+        write_private(lab.unavailable, json.dumps({**known, **reasons}, indent=2) + "\n")

@@ -36,6 +36,7 @@ class CommandStep:
     """
 
     name: str
+    part: str
     needs: tuple[str, ...]
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -79,6 +80,7 @@ class Plan:
             steps=tuple(
                 CommandStep(
                     name=entry["name"],
+                    part=entry["part"],
                     needs=tuple(entry["needs"]),
                     argv=tuple(entry["argv"]),
                     environment=dict(entry["environment"]),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from functools import partial
 from k2lab.clickhouse_http import ClickHouse, ClickHouseError
 from k2lab.common.errors import LabError
 from k2lab.control import processes
+from k2lab.control.availability import add_unavailable, needing
 from k2lab.control.commands import run_command
 from k2lab.control.down import STOP_TIMEOUT_S, end_all, stop_services
 from k2lab.control.lab import Lab
@@ -30,9 +32,13 @@ DEATHS_MAX = 2
 
 @dataclass
 class Outcome:
-    """What `up` did: changes (empty when everything was up already) and the seconds each step took."""
+    """What `up` did: changes (empty when everything was up already) and the seconds each step took.
+
+    `unavailable` are services outside the hot part that did not start, and why.
+    """
 
     changes: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     total_s: float = 0.0
 
@@ -62,6 +68,7 @@ class Up:
             steps = self._all_steps()
             self._progress.begin(len(steps))
             self._steps.run(steps)
+            self._do_without()
         except BaseException:
             self._progress.end(failed=True)
             self._roll_back()
@@ -94,9 +101,28 @@ class Up:
             Step("topics", ("kafka",), self._create_topics),
             Step("schema", ("clickhouse",), self._create_schema),
             Step("candles", hot, self._wait_for_candles),
-            *(Step(step.name, step.needs, partial(self._run_command, step)) for step in self._plan.steps),
-            *(Step(service.name, service.needs, partial(self._start, service)) for service in services),
+            *(
+                Step(step.name, step.needs, partial(self._run_command, step), required=step.part == HOT)
+                for step in self._plan.steps
+            ),
+            *(
+                Step(service.name, service.needs, partial(self._start, service), required=service.part == HOT)
+                for service in services
+            ),
         ]
+
+    def _do_without(self) -> None:
+        """Stop what failed outside the hot part, and say in run/unavailable.json why the lab is without it."""
+        steps = self._steps
+        services = {service.name for service in self._plan.services}
+        for name, error in steps.failed.items():
+            print(f"{name} is not available in this lab.\n{error.expected}\n{error.seen}", file=sys.stderr, flush=True)
+        reasons = {name: f"did not start: {error.brief}" for name, error in steps.failed.items()}
+        for name, need in steps.skipped.items():
+            reasons[name] = needing(need, reasons[need])
+        stop_services(self._supervisor, self._plan, [name for name in steps.failed if name in services])
+        self.outcome.unavailable = {name: reason for name, reason in reasons.items() if name in services}
+        add_unavailable(self._lab, self.outcome.unavailable)
 
     def _run_command(self, step: CommandStep) -> None:
         if run_command(self._lab, step, deadline=self._deadline, check=self._steps.check) and step.creates:

@@ -32,7 +32,7 @@ def _lab(tmp_path: Path) -> Lab:
 
 def step(code: str, *, creates: Path | None = None, timeout_s: float = DEADLINE_S) -> CommandStep:
     argv = (sys.executable, "-c", code)
-    return CommandStep("make-it", (), argv, {"WORD": "given"}, timeout_s=timeout_s, creates=creates)
+    return CommandStep("make-it", "hot", (), argv, {"WORD": "given"}, timeout_s=timeout_s, creates=creates)
 
 
 def run(lab: Lab, given: CommandStep) -> bool:
@@ -81,4 +81,4 @@ def test_one_that_has_become_pointless_is_ended(lab: Lab) -> None:
 
 def test_a_missing_program_is_told(lab: Lab) -> None:
     with pytest.raises(LabError, match="to run make-it"):
-        run(lab, CommandStep("make-it", (), ("/nowhere/program",), {}, timeout_s=1, creates=None))
+        run(lab, CommandStep("make-it", "hot", (), ("/nowhere/program",), {}, timeout_s=1, creates=None))

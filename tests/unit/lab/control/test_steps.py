@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from k2lab.common.errors import LabError
 from k2lab.control.steps import Step, Steps
 
 DEADLINE_S = 10.0
@@ -57,6 +58,42 @@ def test_the_first_failure_stops_the_waiting_ones_and_is_the_one_raised() -> Non
             [Step("slow", (), wait_for_ever), Step("bad", (), fail), Step("later", ("bad",), lambda: later.append("x"))]
         )
     assert later == []
+
+
+def test_a_failure_that_can_be_done_without_costs_only_what_needs_it() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise LabError("a disk", "smoke", "buy one")
+
+    run = Steps(ignore)
+    run.run(
+        [
+            Step("store", (), fail, required=False),
+            Step("bucket", ("store",), lambda: done.append("bucket"), required=False),
+            Step("worker", ("bucket", "broker"), lambda: done.append("worker"), required=False),
+            Step("broker", (), lambda: done.append("broker")),
+        ]
+    )
+    assert done == ["broker"]
+    assert run.failed["store"].seen == "smoke"
+    assert run.skipped == {"bucket": "store", "worker": "bucket"}
+
+
+def test_a_defect_is_never_done_without() -> None:
+    def fail() -> None:
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        Steps(ignore).run([Step("store", (), fail, required=False)])
+
+
+def test_what_is_required_cannot_need_what_is_not() -> None:
+    def fail() -> None:
+        raise LabError("a disk", "smoke", "buy one")
+
+    with pytest.raises(ValueError, match="broker is required"):
+        Steps(ignore).run([Step("store", (), fail, required=False), Step("broker", ("store",), lambda: None)])
 
 
 @pytest.mark.parametrize("needs", [("nobody",), ("a",)])
