@@ -21,7 +21,7 @@ class RenderedLab:
     def __init__(self, directory: Path, variables: dict[str, Any]) -> None:
         self._loader = DataLoader()
         (directory / "run").mkdir()
-        for name in ("server.properties", "users.json"):
+        for name in ("server.properties", "users.json", "postgresql.conf", "offload.json"):
             (directory / "run" / name).write_text("", encoding="utf-8")
         self._variables: dict[str, Any] = {
             **self.read(ROLE / "defaults" / "main.yml"),
@@ -31,7 +31,7 @@ class RenderedLab:
             "role_path": str(ROLE),
             "ansible_search_path": [str(ROLE)],
             "ansible_playbook_python": "python3",
-            "__lab_facts": {"java": "java", "kafka_home": "kafka", "tools": {}},
+            "__lab_facts": {"lab_id": directory.name, "java": "java", "kafka_home": "kafka", "tools": {}},
             "__lab_prepared": {"cluster_id": "c"},
             "__lab_selected": {"unavailable": {}},
         }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from k2lab.common.errors import run_program
 from k2lab.common.logs import configure_logging
-from k2lab.common.options import not_negative, port
+from k2lab.common.options import not_negative, port, positive
 from k2lab.offload.config import OffloadConfig, read_config
 
 log = logging.getLogger("k2lab.offload")
@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         default=3600.0,
         help="youngest file that may be removed (default %(default)s)",
     )
+    add("deploy", _deploy, "tell Prefect's server what to run, when; changes only what differs")
+    first_run = add("first-run", _first_run, "wait until all tables went through once, by Prefect's path")
+    first_run.add_argument("--timeout", type=positive, default=90.0, help="seconds (default %(default)s)")
     exporter = add("exporter", _exporter, "serve /metrics and /health until SIGTERM")
     exporter.add_argument("--http-port", type=port, required=True)
     return parser
@@ -72,6 +75,19 @@ def _maintain(config: OffloadConfig, options: argparse.Namespace) -> None:
     from k2lab.offload.maintain import Limits, maintain
 
     maintain(config, Limits(orphan_age_s=options.orphan_age_s)).raise_on_failure()
+
+
+def _deploy(config: OffloadConfig, options: argparse.Namespace) -> None:
+    from k2lab.offload.deploy import deploy
+
+    changed = deploy(config.orchestrator, options.config.absolute())
+    log.info("deployed: %s", ", ".join(changed) or "nothing, all is as wanted")
+
+
+def _first_run(config: OffloadConfig, options: argparse.Namespace) -> None:
+    from k2lab.offload.first_run import first_run
+
+    first_run(config, options.timeout)
 
 
 def _exporter(config: OffloadConfig, options: argparse.Namespace) -> None:

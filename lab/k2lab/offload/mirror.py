@@ -176,6 +176,16 @@ class Mirror:
             )
             return {name: Watermark.from_json(text, f"offload_watermarks, {name}") for name, text in rows.fetchall()}
 
+    def went_through_within(self, seconds: float) -> frozenset[str]:
+        """Tables that went through that lately, by Postgres' own clock."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT table_name FROM offload_watermarks WHERE last_offload_timestamp IS NOT NULL "
+                "AND last_successful_run > now() - make_interval(secs => %s)",
+                (seconds,),
+            )
+            return frozenset(str(name) for (name,) in rows.fetchall())
+
     def reconcile(self, table: str, watermark: Watermark) -> None:
         """Set the copy to what the Iceberg table says, and count that this was needed."""
         self._store(table, watermark, ", reconciled_total = offload_watermarks.reconciled_total + 1")
