@@ -23,7 +23,8 @@ def _lab(tmp_path: Path) -> RenderedLab:
 
 @pytest.fixture(name="described")
 def _described(lab: RenderedLab) -> dict[str, Any]:
-    lab.define(lab.read(ROOT / "inventory" / "lab" / "group_vars" / "all" / "services.yml"))
+    inventory = ROOT / "inventory" / "lab"
+    lab.define({"inventory_dir": str(inventory), **lab.read(inventory / "group_vars" / "all" / "services.yml")})
     services: dict[str, Any] = lab.render("{{ k2_services }}")
     return services
 

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("preflight", "say what would keep the lab from starting"),
         ("prepare", "make directories, passwords and the cluster id"),
         ("select", "say which of the services and steps on stdin cannot be had, and why"),
-        ("up", "start by readiness, until trades are in the candles"),
+        ("up", "start by readiness, until all is ready and trades are in the candles"),
         ("down", "stop everything of this lab"),
     ):
         command = commands.add_parser(name, help=summary)

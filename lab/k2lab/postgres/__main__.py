@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's PostgreSQL: ``python -m k2lab.postgres init|serve|databases``. Safe to repeat."""
+"""The lab's PostgreSQL: ``python -m k2lab.postgres init|serve|databases|ready``. Safe to repeat."""
 
 from __future__ import annotations
 
@@ -24,26 +24,34 @@ def main(arguments: list[str] | None = None) -> int:
         ("init", "make the cluster unless it is there"),
         ("serve", "become the server"),
         ("databases", "wait for the server, then make the databases and the read-only role that are missing"),
+        ("ready", "have the server answer a query of the read-only role, for a probe"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
-        if name == "databases":
+        if name in ("databases", "ready"):
             command.add_argument("--port", type=options.port, required=True)
             command.add_argument("--database", action="append", required=True, metavar="NAME")
             command.add_argument("--reader-password-file", type=Path, required=True, metavar="FILE")
+        if name == "databases":
             command.add_argument(
                 "--timeout", type=options.positive, default=30.0, help="seconds to wait for the server"
             )
-        else:
+        if name in ("init", "serve"):
             command.add_argument("--server", type=Path, required=True, help="the program postgres; initdb is beside it")
             command.add_argument("--root", type=Path, required=True, help="directory that holds the cluster's own")
         if name == "serve":
             command.add_argument("--configuration", type=Path, required=True, metavar="FILE", help="postgresql.conf")
-        else:
+        if name in ("init", "databases"):
             command.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="the superuser's")
     read = parser.parse_args(arguments)
     configure_logging()
     if read.command == "databases":
         _databases(read)
+        return 0
+    if read.command == "ready":
+        from k2lab.postgres.databases import check_ready
+
+        for database in read.database:
+            check_ready(read.port, _secret(read.reader_password_file), database)
         return 0
     cluster = Cluster(read.server.absolute(), read.root.absolute())
     if read.command == "serve":

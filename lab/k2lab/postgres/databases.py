@@ -44,6 +44,26 @@ def ensure_databases(access: Access, names: Sequence[str], reader_password: str,
     return made
 
 
+def check_ready(port: int, reader_password: str, database: str) -> None:
+    """Have the server answer a query of the read-only role. Raises LabError when it does not, within 5 s."""
+    try:
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=port,
+            dbname=database,
+            user=READER,
+            password=reader_password,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+        ) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        raise LabError(
+            f"PostgreSQL on port {port} to answer {READER} in database {database}",
+            str(error).strip(),
+            "see the log of postgres",
+        ) from error
+
+
 def _connect(access: Access, timeout_s: float) -> psycopg.Connection[tuple[object, ...]]:
     deadline = time.monotonic() + timeout_s
     while True:
