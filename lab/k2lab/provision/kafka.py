@@ -60,8 +60,7 @@ def ensure_kafka(paths: Paths, runner: Runner, doing: Callable[[str], None]) -> 
     """Have the jars in the cache. Returns a detail for the user and whether anything was fetched."""
     home = kafka_home(paths)
     manifest = read_manifest(paths.kafka_sources / "jars.sha256")
-    doing("looking for Java")
-    ensure_java(runner)
+    ensure_java(runner, doing)
 
     def build(directory: Path) -> None:
         doing("looking for Maven")

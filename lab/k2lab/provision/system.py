@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from k2lab.provision.errors import SetupError
@@ -62,10 +63,11 @@ def find_java() -> tuple[str, int] | None:
     return None
 
 
-def ensure_java(runner: Runner) -> str:
+def ensure_java(runner: Runner, doing: Callable[[str], None]) -> str:
     """Path of a java new enough for the broker; installs Debian's when root and there is none."""
     if found := find_java():
         return found[0]
+    doing("installing Java")
     apt_install(runner, JAVA_PACKAGE)
     if found := find_java():
         return found[0]

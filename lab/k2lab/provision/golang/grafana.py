@@ -40,8 +40,8 @@ def fetch_grafana(workshop: Workshop) -> None:
         timeout_s=FETCH_TIMEOUT_S,
     )
     _verify(workshop, version)
-    (workshop.modules / f"{GRAFANA.module}@{version}").rename(source)
-    wire = workshop.scratch / "wire"
+    (workshop.modules(GRAFANA) / f"{GRAFANA.module}@{version}").rename(source)
+    wire = workshop.room(GRAFANA) / "wire"
     workshop.run(
         GRAFANA,
         "wire-build",
@@ -92,14 +92,14 @@ def lay_out_home(source: Path, home: Path) -> None:
 
 
 def _source(workshop: Workshop) -> Path:
-    return workshop.scratch / "grafana"
+    return workshop.room(GRAFANA) / "grafana"
 
 
 def _verify(workshop: Workshop, version: str) -> None:
     """Hold the fetched source tree against go.sum: nothing imports it, so Go itself may not."""
     pins = (workshop.paths.go_sources / "grafana" / "go.sum").read_text()
     pinned = re.search(rf"^{re.escape(GRAFANA.module)} {re.escape(version)} (\S+)$", pins, re.MULTILINE)
-    fetched = workshop.modules / "cache" / "download" / GRAFANA.module / "@v" / f"{version}.ziphash"
+    fetched = workshop.modules(GRAFANA) / "cache" / "download" / GRAFANA.module / "@v" / f"{version}.ziphash"
     seen = fetched.read_text().strip()
     if pinned is None or pinned.group(1) != seen:
         raise SetupError(

@@ -57,6 +57,8 @@ class GoLane:
     def _build(self, workshop: Workshop, part: GoPart, directory: Path, doing: Callable[[str], None]) -> None:
         doing("fetching modules")
         self._fetched[part.name].result()
+        if part is self._missing[-1]:
+            workshop.clear(but=part)
         doing(f"compiling, about {part.expected} on 2 cores")
         if part is GRAFANA:
             build_grafana(workshop, directory)

@@ -45,7 +45,7 @@ def _write_tools(workshop: Workshop, part: GoPart, directory: Path) -> None:
     wanted = [f"{package}@{version}" for package in packages]
     # Written by go get as far as it looks, completed by a look at all that is imported.
     for step, arguments in (
-        ("pin", ["get", "-mod=mod", "-tool", *wanted]),
+        ("pin", ["get", "-tool", *wanted]),
         ("pin-all", ["list", "-mod=mod", "-deps", "-f", "", *packages]),
     ):
         workshop.run(part, step, [workshop.go.path, *arguments], directory=directory, timeout_s=FETCH_TIMEOUT_S)

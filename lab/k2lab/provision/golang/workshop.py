@@ -53,10 +53,19 @@ class Workshop:
     go: Go
     scratch: Path
 
-    @property
-    def modules(self) -> Path:
-        """Where the sources of modules are unpacked."""
-        return self.scratch / "modules"
+    def room(self, part: GoPart) -> Path:
+        """Where modules and compiled packages of a part lie; those of parts with C code are of little use to others."""
+        return self.scratch / ("with-c" if part.cgo else "without-c")
+
+    def modules(self, part: GoPart) -> Path:
+        """Where the sources of the part's modules are unpacked."""
+        return self.room(part) / "modules"
+
+    def clear(self, *, but: GoPart) -> None:
+        """Remove what only other parts than this one needed: gigabytes that its build may need."""
+        for room in self.scratch.iterdir():
+            if room not in {self.room(but), self.scratch / "tmp"}:
+                remove_scratch(room)
 
     def run(
         self,
@@ -124,9 +133,9 @@ class Workshop:
 
     def _environ(self, part: GoPart) -> dict[str, str]:
         return {
-            "GOMODCACHE": str(self.modules),
-            "GOCACHE": str(self.scratch / "compiled"),
-            "GOPATH": str(self.scratch / "path"),
+            "GOMODCACHE": str(self.modules(part)),
+            "GOCACHE": str(self.room(part) / "compiled"),
+            "GOPATH": str(self.room(part) / "path"),
             "GOTMPDIR": str(self.scratch / "tmp"),
             "GO111MODULE": "on",
             "GOWORK": "off",

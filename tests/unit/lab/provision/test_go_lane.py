@@ -14,6 +14,7 @@ import pytest
 from k2lab.provision.errors import CancelledError, SetupError
 from k2lab.provision.golang import toolchain
 from k2lab.provision.golang.lane import GoLane
+from k2lab.provision.golang.modules import write_modules
 from k2lab.provision.golang.programs import (
     ALERTMANAGER,
     GO_PARTS,
@@ -258,6 +259,25 @@ def test_without_any_go_the_first_part_finds_out_for_all(
             lane.ensure(part, ignore)
     assert len(attempts) == 1
     lane.close()
+
+
+def test_pins_are_written_anew_for_the_versions_that_stand_there(
+    paths: Paths, runner: Runner, go_calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFANA_SUM", "h1:new=")
+    minio = module_version(paths, MINIO)
+    grafana = module_version(paths, GRAFANA)
+    assert write_modules(paths, runner, ignore) == len(GO_PARTS) + 1
+    assert (paths.go_sources / "minio" / "go.mod").read_text() == (
+        f"module k2.hardening/lab/minio\n\ngo 1.24.0\nrequire (get -tool {MINIO.module}@{minio})\n"
+    )
+    assert (paths.go_sources / "minio" / "go.sum").read_text() == f"sums of get -tool {MINIO.module}@{minio}\n"
+    assert (paths.go_sources / "grafana" / "go.sum").read_text().splitlines() == [
+        f"{GRAFANA.module} {grafana} h1:new=",
+        f"{GRAFANA.module} {grafana}/go.mod h1:mod=",
+    ]
+    assert module_version(paths, GRAFANA) == grafana
+    assert not (paths.cache / "go-scratch").exists()
 
 
 @pytest.mark.parametrize("part", GO_PARTS, ids=lambda part: part.name)
