@@ -34,7 +34,7 @@ DEATHS_MAX = 2
 class Outcome:
     """What `up` did: changes (empty when everything was up already) and the seconds each step took.
 
-    `unavailable` are services outside the hot part that did not start, and why.
+    `unavailable` are services and steps outside the hot part that failed, and why.
     """
 
     changes: list[str] = field(default_factory=list)
@@ -117,12 +117,16 @@ class Up:
         services = {service.name for service in self._plan.services}
         for name, error in steps.failed.items():
             print(f"{name} is not available in this lab.\n{error.expected}\n{error.seen}", file=sys.stderr, flush=True)
-        reasons = {name: f"did not start: {error.brief}" for name, error in steps.failed.items()}
+        reasons = {
+            name: f"{'did not start' if name in services else 'failed'}: {error.brief}"
+            for name, error in steps.failed.items()
+        }
         for name, need in steps.skipped.items():
             reasons[name] = needing(need, reasons[need])
-        stop_services(self._supervisor, self._plan, [name for name in steps.failed if name in services])
-        self.outcome.unavailable = {name: reason for name, reason in reasons.items() if name in services}
-        add_unavailable(self._lab, self.outcome.unavailable)
+        # What was skipped may run since an earlier lab-up: nothing that is called unavailable is to run.
+        stop_services(self._supervisor, self._plan, [name for name in reasons if name in services])
+        self.outcome.unavailable = reasons
+        add_unavailable(self._lab, {name: reason for name, reason in reasons.items() if name in services})
 
     def _run_command(self, step: CommandStep) -> None:
         if run_command(self._lab, step, deadline=self._deadline, check=self._steps.check) and step.creates:
