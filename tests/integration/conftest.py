@@ -14,6 +14,9 @@ from ports import free_base_port
 
 from .lab import CLICKHOUSE_OFFSET, ROOT, Lab
 from .runtimes import Engine, engine_socket
+from .stores import stores, world
+
+__all__ = ["engine", "lab", "stores", "world"]
 
 
 @pytest.fixture(scope="session")

@@ -49,12 +49,20 @@ def _parser() -> argparse.ArgumentParser:
         default=3600.0,
         help="youngest file that may be removed (default %(default)s)",
     )
+    maintain.add_argument("--keep-snapshots", type=_at_least_one, default=20, help="per table (default %(default)s)")
     add("deploy", _deploy, "tell Prefect's server what to run, when; changes only what differs")
     first_run = add("first-run", _first_run, "wait until all tables went through once, by Prefect's path")
     first_run.add_argument("--timeout", type=positive, default=90.0, help="seconds (default %(default)s)")
     exporter = add("exporter", _exporter, "serve /metrics and /health until SIGTERM")
     exporter.add_argument("--http-port", type=port, required=True)
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return value
 
 
 def _init(config: OffloadConfig, _: argparse.Namespace) -> None:
@@ -74,7 +82,7 @@ def _run(config: OffloadConfig, _: argparse.Namespace) -> None:
 def _maintain(config: OffloadConfig, options: argparse.Namespace) -> None:
     from k2lab.offload.maintain import Limits, maintain
 
-    maintain(config, Limits(orphan_age_s=options.orphan_age_s)).raise_on_failure()
+    maintain(config, Limits(snapshots=options.keep_snapshots, orphan_age_s=options.orphan_age_s)).raise_on_failure()
 
 
 def _deploy(config: OffloadConfig, options: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ class Bucket:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         with _errors(store):
-            self._filesystem = s3_filesystem(store)
+            self.filesystem = s3_filesystem(store)
 
     def claim(self, lab_id: str) -> None:
         """Make the bucket this lab's: create it, or take an empty one. Safe to repeat.
@@ -54,19 +54,19 @@ class Bucket:
         """
         name = self._store.bucket
         with _errors(self._store):
-            if self._filesystem.get_file_info(name).type is fs.FileType.NotFound:
-                self._filesystem.create_dir(name)
+            if self.filesystem.get_file_info(name).type is fs.FileType.NotFound:
+                self.filesystem.create_dir(name)
                 log.info("bucket %s made", name)
             owner = self._owner()
             if owner is None:
-                found = self._filesystem.get_file_info(fs.FileSelector(name))
+                found = self.filesystem.get_file_info(fs.FileSelector(name))
                 if found:
                     raise LabError(
                         f"bucket {name} at {self._store.url} empty, or with {MARKER} in it",
                         f"{len(found)} entries, among them {found[0].base_name}, and no marker",
                         "choose another bucket, or remove what is in it; nothing was written",
                     )
-                with self._filesystem.open_output_stream(f"{name}/{MARKER}") as stream:
+                with self.filesystem.open_output_stream(f"{name}/{MARKER}") as stream:
                     stream.write(json.dumps({"lab_id": lab_id}).encode())
                 return
         self._check(owner, lab_id)
@@ -86,7 +86,7 @@ class Bucket:
     def files(self, below: str) -> Sequence[fs.FileInfo]:
         """All objects below a path (bucket/prefix)."""
         with _errors(self._store):
-            found: Sequence[fs.FileInfo] = self._filesystem.get_file_info(
+            found: Sequence[fs.FileInfo] = self.filesystem.get_file_info(
                 fs.FileSelector(below, recursive=True, allow_not_found=True)
             )
         return found
@@ -96,11 +96,11 @@ class Bucket:
         with _errors(self._store):
             for path in paths:
                 with suppress(FileNotFoundError):
-                    self._filesystem.delete_file(path)
+                    self.filesystem.delete_file(path)
 
     def _owner(self) -> str | None:
         try:
-            with self._filesystem.open_input_stream(f"{self._store.bucket}/{MARKER}") as stream:
+            with self.filesystem.open_input_stream(f"{self._store.bucket}/{MARKER}") as stream:
                 text = stream.read().decode("utf-8", errors="replace")
         except FileNotFoundError:
             return None

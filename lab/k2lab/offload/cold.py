@@ -46,6 +46,7 @@ from k2lab.offload.watermark import PROPERTY, Watermark
 
 CATALOG = "k2"
 CONTRACT = "k2.offload.columns"
+VARIANT = "k2.offload.variant"
 SNAPSHOTS_KEPT = 20
 
 # Everything of a table's metadata is read and written with each commit: with 400 snapshots a commit takes five times
@@ -115,8 +116,8 @@ class ColdTier:
                 "the bucket was emptied or is another one: restore it or correct object_store; nothing was moved",
             ) from error
 
-    def create(self, table: Table, columns: Sequence[Column], contract: str) -> IcebergTable:
-        """Create the table, partitioned, with the contract it was made from."""
+    def create(self, table: Table, columns: Sequence[Column], properties: Mapping[str, str]) -> IcebergTable:
+        """Create the table, partitioned, with what it is to know of its origin."""
         schema = Schema(*fields(columns))
         column, transform = table.partition_by
         spec = PartitionSpec(
@@ -129,7 +130,7 @@ class ColdTier:
                 (self._namespace, table.name),
                 schema,
                 partition_spec=spec,
-                properties={**_TABLE_PROPERTIES, CONTRACT: contract},
+                properties={**_TABLE_PROPERTIES, **properties},
             )
 
     def append(

@@ -17,7 +17,7 @@ from pyiceberg.table import Table as IcebergTable
 from k2lab.common.errors import LabError
 from k2lab.offload import candles, trades
 from k2lab.offload.bucket import Bucket
-from k2lab.offload.cold import CONTRACT, ColdTier, kept_watermark
+from k2lab.offload.cold import CONTRACT, VARIANT, ColdTier, kept_watermark
 from k2lab.offload.columns import Column, SourceColumn, check_contract, column_of, contract, moved
 from k2lab.offload.config import OffloadConfig, Variant
 from k2lab.offload.errors import ConflictError, StoreError
@@ -100,7 +100,7 @@ class _Run:
         Bucket(config.object_store).check(config.lab_id)
         self._mirror = mirror
         self._run_id = run_id
-        self._exactly_once = config.variant is Variant.EXACTLY_ONCE
+        self._variant = config.variant
         self._hot = HotTier(config.clickhouse)
         self._source: Mapping[str, Sequence[SourceColumn]] = self._hot.columns([table.name for table in TABLES])
         self._copies = mirror.read()
@@ -116,9 +116,16 @@ class _Run:
             )
         columns = [column_of(column) for column in source]
         iceberg = self._cold.load(table.name)
+        if iceberg is not None and iceberg.properties.get(VARIANT) != self._variant.value:
+            raise LabError(
+                f"the Iceberg table {table.name} to be of the variant {self._variant.value}",
+                iceberg.properties.get(VARIANT, "none of the two: another program made it"),
+                "neither takes up the work of the other: use that variant, or move the table aside and delete its "
+                "row of offload_watermarks; nothing was moved",
+            )
         held = self._held(table, iceberg)
         if iceberg is None:
-            iceberg = self._cold.create(table, columns, contract(source))
+            iceberg = self._cold.create(table, columns, {CONTRACT: contract(source), VARIANT: self._variant.value})
         check_contract(table.name, iceberg.properties.get(CONTRACT, "[]"), source)
         if isinstance(table, TradeTable):
             now, commits = self._move_trades(table, columns, iceberg, held)
@@ -133,7 +140,7 @@ class _Run:
     def _held(self, table: Table, iceberg: IcebergTable | None) -> Watermark:
         """Up to where the table has been moved. The Iceberg table decides; the copy in Postgres is put right."""
         copy = self._copies.get(table.name, Watermark())
-        if not self._exactly_once:
+        if self._variant is not Variant.EXACTLY_ONCE:
             return copy
         kept = None if iceberg is None else kept_watermark(iceberg)
         if kept is None:
@@ -143,12 +150,6 @@ class _Run:
                     "no such table" if iceberg is None else "a table without a watermark",
                     "the cold tier was lost or is another one: restore it, or delete the row of offload_watermarks to "
                     "begin anew from all of ClickHouse; nothing was moved",
-                )
-            if iceberg is not None and iceberg.current_snapshot() is not None:
-                raise LabError(
-                    f"a watermark in the Iceberg table {table.name}, since it holds rows",
-                    "none: another program or the variant append-then-watermark wrote it",
-                    "move it aside to begin anew; nothing was moved",
                 )
             return Watermark()
         if not copy.same_place(kept):
@@ -193,7 +194,7 @@ class _Run:
 
     def _committed(self, watermark: Watermark) -> Watermark | None:
         """What goes into the Iceberg commit: nothing, in the variant that is known to be wrong."""
-        return watermark if self._exactly_once else None
+        return watermark if self._variant is Variant.EXACTLY_ONCE else None
 
     def _commit(
         self, table: Table, iceberg: IcebergTable, held: Watermark, commit: Callable[[IcebergTable], None]
@@ -213,7 +214,7 @@ class _Run:
                 log.warning("%s: %s; attempt %d of %d follows", table.name, error.seen, attempt + 1, _ATTEMPTS)
             fresh = self._cold.load(table.name)
             kept = None if fresh is None else kept_watermark(fresh) or Watermark()
-            if fresh is None or (self._exactly_once and not held.same_place(kept or Watermark())):
+            if fresh is None or (self._variant is Variant.EXACTLY_ONCE and not held.same_place(kept or Watermark())):
                 raise LabError(
                     f"the watermark of {table.name} where this run found it",
                     "another run moved it, or the table is gone",
