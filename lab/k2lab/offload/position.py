@@ -89,12 +89,20 @@ def spans(moved: Positions, heads: Mapping[TopicPartition, Head]) -> dict[TopicP
     }
 
 
-def missing(todo: Chunk, heads: Mapping[TopicPartition, Head]) -> int:
-    """Offsets past the watermark that show no row: records the topic never had, or rows that are gone.
+class Irregular(NamedTuple):
+    """Where a table does not show one row per offset.
 
-    Negative when rows are doubled in the hot tier.
+    `holes`: records the topic never had, or rows that are gone. `doubled`: rows beyond the first of an offset.
     """
-    return sum(span.offsets for span in todo.values()) - sum(head.rows for head in heads.values())
+
+    holes: int
+    doubled: int
+
+
+def irregular(todo: Chunk, heads: Mapping[TopicPartition, Head]) -> Irregular:
+    """How far each partition is from one row per offset; (0, 0) is as it should be."""
+    gaps = [span.offsets - heads[partition].rows for partition, span in todo.items()]
+    return Irregular(sum(gap for gap in gaps if gap > 0), -sum(gap for gap in gaps if gap < 0))
 
 
 def chunks(todo: Chunk, rows: int, most_rows: int) -> Sequence[Chunk]:

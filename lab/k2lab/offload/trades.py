@@ -13,7 +13,7 @@ import pyarrow as pa
 from k2lab.common.errors import LabError
 from k2lab.offload.columns import Column
 from k2lab.offload.hot import HotTier
-from k2lab.offload.position import Chunk, Head, TopicPartition, chunks, missing, spans
+from k2lab.offload.position import Chunk, Head, TopicPartition, chunks, irregular, spans
 from k2lab.offload.tables import TradeTable
 from k2lab.offload.watermark import Watermark
 
@@ -47,8 +47,8 @@ def plan(hot: HotTier, table: TradeTable, held: Watermark) -> Work:
     since_us = max(0, held.as_of_us - _LATE_US)
     heads = hot.heads(table.name, held.positions, written_at, since_us)
     todo = spans(held.positions, heads)
-    if missing(todo, heads):
-        # Not one row per offset: either the short cut left rows out, or the topic has holes. Look everywhere.
+    if any(irregular(todo, heads)):
+        # Either the short cut left rows out, or the topic has holes. Look everywhere.
         written_at = None
         heads = hot.heads(table.name, held.positions, written_at, since_us)
         todo = spans(held.positions, heads)
@@ -88,15 +88,11 @@ def _expected_rows(
     hot: HotTier, table: TradeTable, cut: Sequence[Chunk], todo: Chunk, heads: Mapping[TopicPartition, Head]
 ) -> Sequence[tuple[Chunk, int]]:
     rows = sum(head.rows for head in heads.values())
-    holes = missing(todo, heads)
-    if holes == 0:
+    found = irregular(todo, heads)
+    if not any(found):
         return [(piece, sum(span.offsets for span in piece.values())) for piece in cut]
-    if holes > 0:
-        log.warning("%s: %d of %d offsets past the watermark show no row", table.name, holes, holes + rows)
-    else:
-        log.warning(
-            "%s: %d rows past the watermark are there more than once, and are moved as they are", table.name, -holes
-        )
+    said = "%s: past the watermark %d offsets show no row and %d rows are doubled; moved as they are"
+    log.warning(said, table.name, found.holes, found.doubled)
     counted = [(piece, hot.count(table.name, piece)) for piece in cut]
     if sum(count for _, count in counted) != rows:
         raise _changed(table, rows, sum(count for _, count in counted))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2lab.common.errors import LabError
-from k2lab.offload.position import Head, Positions, Span, TopicPartition, chunks, missing, spans
+from k2lab.offload.position import Head, Positions, Span, TopicPartition, chunks, irregular, spans
 from k2lab.offload.watermark import Watermark
 
 PARTITIONS = st.builds(TopicPartition, st.sampled_from(["a.raw", "b.raw"]), st.integers(0, 9))
@@ -78,11 +78,16 @@ def test_spans_begin_at_the_watermark_or_at_the_first_row() -> None:
     heads = {known: Head(11, 20, 10), new: Head(500, 509, 10)}
     todo = spans(Positions({known: 10}), heads)
     assert todo == {known: Span(10, 20), new: Span(499, 509)}
-    assert missing(todo, heads) == 0
+    assert irregular(todo, heads) == (0, 0)
 
 
-@pytest.mark.parametrize(("head", "expected"), [(Head(13, 20, 8), 2), (Head(11, 20, 9), 1), (Head(11, 20, 12), -2)])
-def test_holes_and_doubled_rows_are_counted(head: Head, expected: int) -> None:
-    partition = TopicPartition("t", 0)
-    todo = spans(Positions({partition: 10}), {partition: head})
-    assert missing(todo, {partition: head}) == expected
+@pytest.mark.parametrize(
+    ("head", "expected"), [(Head(13, 20, 8), (2, 0)), (Head(11, 20, 9), (1, 0)), (Head(11, 20, 12), (0, 2))]
+)
+def test_holes_and_doubled_rows_are_counted_and_do_not_make_up_for_each_other(
+    head: Head, expected: tuple[int, int]
+) -> None:
+    partition, doubled = TopicPartition("t", 0), TopicPartition("t", 1)
+    heads = {partition: head, doubled: Head(0, 1, 4)}
+    todo = spans(Positions({partition: 10}), heads)
+    assert irregular(todo, heads) == (expected[0], expected[1] + 2)
