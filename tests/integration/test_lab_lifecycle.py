@@ -222,11 +222,15 @@ def test_up_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> N
     assert all(program.state is State.RUNNING for program in running.supervisor.programs().values())
 
 
-def test_down_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> None:
-    running.kill_supervisord()
-    play = running.down()
+def test_down_ends_the_orphans_of_a_killed_supervisord_of_a_whole_lab(stopped: LabUnderTest) -> None:
+    # Some programs of the other parts have children, and users, of their own.
+    begun = stopped.up(k2_lab_parts=["cold", "monitoring"])
+    assert begun.code == 0, begun.output
+    assert stopped.unavailable() == {}, "run make setup"
+    stopped.kill_supervisord()
+    play = stopped.down()
     assert play.code == 0, play.output
-    assert running.left() == []
+    assert stopped.left() == []
 
 
 def test_down_leaves_nothing_and_may_be_repeated(running: LabUnderTest) -> None:
