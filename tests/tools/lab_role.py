@@ -34,6 +34,7 @@ class RenderedLab:
             "__lab_facts": {"lab_id": directory.name, "java": "java", "kafka_home": "kafka", "tools": {}},
             "__lab_prepared": {"cluster_id": "c"},
             "__lab_selected": {"unavailable": {}},
+            "__lab_rendered": trust_as_template("{{ __lab_entries }}"),
         }
         parts = self._variables["__lab_parts"].values()
         tools = {name: {"path": f"/bin/{name}", "home": "/share"} for part in parts for name in part["tools"]}
