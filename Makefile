@@ -24,6 +24,8 @@ export LC_ALL := C.UTF-8
 # only when that does not cost every other command minutes.
 PROVISION := PYTHONPATH=lab $(PYTHON) -m k2lab.provision
 RETRY := $(if $(filter setup setup-dev,$(MAKECMDGOALS)),--retry)
+# Against another platform nobody needs a Kafka, a MinIO or minutes of compiling.
+NO_LAB := $(if $(filter-out lab%,$(notdir $(patsubst %/,%,$(INVENTORY)))),--no-lab)
 PLAY := ansible-playbook -i $(INVENTORY) $(if $(filter-out 0 no false,$(QUICK)),-e k2_quick=true) $(ARGS)
 
 .PHONY: help
@@ -33,7 +35,7 @@ help: ## Show this list
 
 .PHONY: setup
 setup: ## Install what a run needs: .venv, the broker's jars, the lab's other programs
-	@$(PROVISION) --for run $(RETRY)
+	@$(PROVISION) --for run $(RETRY) $(NO_LAB)
 
 .PHONY: setup-dev
 setup-dev: ## The same, with what checks and tests need

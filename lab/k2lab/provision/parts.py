@@ -56,8 +56,17 @@ class Lane:
     close: Callable[[], None] = lambda: None
 
 
-def plan(paths: Paths, purpose: Purpose, runner: Runner, *, retry: bool) -> tuple[Lane, ...]:
-    """See what there is to do. Raises SetupError when there is no room for what the lab cannot do without."""
+def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bool) -> tuple[Lane, ...]:
+    """See what there is to do, without the lab's own programs unless `lab`.
+
+    Raises SetupError when there is no room for what cannot be done without.
+    """
+    the_environment = Lane(
+        (Part("environment", lambda doing: environment.ensure_environment(paths, purpose, runner, doing)),)
+    )
+    if not lab:
+        check_disk(_environment_needs(paths, purpose))
+        return (the_environment,)
     missing = tuple(
         part for part in GO_PARTS if not present(paths, _dispensable(paths, part)) and _is_due(paths, part, retry)
     )
@@ -67,7 +76,7 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, retry: bool) -> tupl
         return Part(part.name, lambda doing: go_lane.ensure(part, doing), _dispensable(paths, part))
 
     return (
-        Lane((Part("environment", lambda doing: environment.ensure_environment(paths, purpose, runner, doing)),)),
+        the_environment,
         Lane((Part("kafka", lambda doing: kafka.ensure_kafka(paths, runner, doing)),)),
         Lane(
             (
@@ -117,9 +126,7 @@ def _is_due(paths: Paths, part: GoPart, retry: bool) -> bool:
 
 def _refusal(paths: Paths, purpose: Purpose, *, wants_go: bool) -> SetupError | None:
     """Check the room for everything; what there is no room for beside the necessary is refused, not fatal."""
-    needs: dict[Path, int] = {}
-    if not environment.is_current(paths, purpose):
-        needs[paths.venv] = environment.DISK_BYTES[purpose]
+    needs = _environment_needs(paths, purpose)
     if not kafka.kafka_home(paths).is_dir():
         needs[paths.cache] = kafka.DISK_BYTES
     check_disk(needs)
@@ -129,3 +136,7 @@ def _refusal(paths: Paths, purpose: Purpose, *, wants_go: bool) -> SetupError | 
         except SetupError as error:
             return error
     return None
+
+
+def _environment_needs(paths: Paths, purpose: Purpose) -> dict[Path, int]:
+    return {} if environment.is_current(paths, purpose) else {paths.venv: environment.DISK_BYTES[purpose]}

@@ -60,6 +60,12 @@ def test_all_is_built_then_found(paths: Paths, capsys: pytest.CaptureFixture[str
     assert said[0].startswith("set-up for run is complete after")
 
 
+def test_another_platform_needs_none_of_the_labs_programs(paths: Paths, go_calls: Path) -> None:
+    assert main(["--no-lab"]) == 0
+    assert records(paths) == {"environment": "reused"}
+    assert not go_calls.exists() or go_calls.read_text() == ""
+
+
 def test_what_cannot_be_had_is_told_and_the_rest_goes_on(
     paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
