@@ -216,6 +216,7 @@ class World:
         self._next: dict[tuple[str, int], int] = {}
 
     def close(self) -> None:
+        self.hot.close()  # a test may have restarted the server
         self.hot.execute(f"DROP DATABASE {self.name}")
         self.hot.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from k2lab.offload.bucket import s3_filesystem
 from k2lab.offload.config import OffloadConfig
 
 from .stores import PASSWORD, TRADE_TABLES, Service, Stores, World, free_ports, minio, until
@@ -117,9 +118,10 @@ def test_a_bucket_that_is_not_ours_is_left_alone(world: World) -> None:
     for command in ("init", "run", "maintain"):
         assert f"k2-lab.json names {world.name}" in world.fail(command, config=other)
     used = replace(world.config, object_store=replace(world.config.object_store, bucket=f"{world.name}-used"))
-    subprocess.run(
-        ["mkdir", "-p", str(world.stores.directory / "minio" / used.object_store.bucket / "theirs")], check=True
-    )
+    filesystem = s3_filesystem(used.object_store)
+    filesystem.create_dir(used.object_store.bucket)
+    with filesystem.open_output_stream(f"{used.object_store.bucket}/theirs") as stream:
+        stream.write(b"x")
     assert "entries, among them theirs, and no marker" in world.fail("init", config=used)
     assert "none: the bucket was emptied, or is not the cold tier's" in world.fail("run", config=used)
 
@@ -132,7 +134,7 @@ def test_a_lost_cold_tier_is_not_taken_for_an_empty_one(world: World) -> None:
     output = world.fail("run")
     assert "silver_trades: expected the Iceberg table silver_trades with its watermark" in output
     assert "ohlcv_1d: 0 rows" in output, "the other tables go on"
-    assert world.watermarks() == before
+    assert world.watermarks()["silver_trades"] == before["silver_trades"]
     world.ask("DELETE FROM offload_watermarks WHERE table_name = 'silver_trades' RETURNING 1")
     world.succeed("run")
     world.assert_same()
