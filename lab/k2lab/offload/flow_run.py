@@ -58,8 +58,8 @@ def clean_up(api: PrefectApi, pool: str, own_id: str, deployment_id: str) -> boo
     found = api.runs(states=(*AT_WORK, RunState.SCHEDULED), pool=pool, due_before=now)
     cleanup = plan_cleanup(own_id, deployment_id, found)
     for run in cleanup.dead:
-        log.warning("run %s is %s and has no process: its worker was killed", run.name, run.state_name)
-        api.set_state(run.id, RunState.CRASHED, "no process runs it: the worker that started it was killed")
+        log.warning("run %s is %s and has no process any more", run.name, run.state_name)
+        api.set_state(run.id, RunState.CRASHED, "no process runs it any more: its worker was stopped or killed")
     if cleanup.covered_by is None:
         return True
     message = f"overdue; {cleanup.covered_by.name}, due at {cleanup.covered_by.due:%H:%M:%S}, moves the same rows"
