@@ -95,6 +95,12 @@ def test_without_alertmanager_prometheus_has_nobody_to_tell(lab: RenderedLab) ->
     assert "alertmanager" not in {job["job_name"] for job in config["scrape_configs"]}
 
 
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(lab: RenderedLab) -> None:
+    lab.define({"__lab_prepared": {"cluster_id": "-xyz", "secrets": lab.secrets("s")}})
+    formatted = next(entry for entry in lab.render("{{ __lab_entries }}") if entry["name"] == "kafka-format")
+    assert "--cluster-id=-xyz" in formatted["argv"]
+
+
 def test_secrets_are_on_no_command_line(lab: RenderedLab) -> None:
     lab.define({"__lab_prepared": {"cluster_id": "c", "secrets": lab.secrets("TOP-SECRET")}})
     for entry in lab.render("{{ __lab_entries }}"):
