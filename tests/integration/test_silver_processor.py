@@ -31,7 +31,7 @@ def wrong_lab(tmp_path: Path) -> Iterator[Callable[..., Target]]:
     lab = Lab(tmp_path / "lab", free_base_port())
 
     def start(**variables: object) -> Target:
-        lab.playbook("lab_up", **variables)
+        lab.playbook("lab_up", **{"k2_lab_parts": [], **variables})
         return Target(lab.directory)
 
     yield start
