@@ -73,8 +73,12 @@ def record_unavailable(lab: Lab, entries: Sequence[Entry], reasons: Mapping[str,
     return True
 
 
-def add_unavailable(lab: Lab, reasons: Mapping[str, str]) -> None:
-    """Add services that did not start to run/unavailable.json."""
-    if reasons:
-        known = json.loads(lab.unavailable.read_text()) if lab.unavailable.exists() else {}
-        write_private(lab.unavailable, json.dumps({**known, **reasons}, indent=2) + "\n")
+def update_unavailable(lab: Lab, tried: Collection[str], reasons: Mapping[str, str]) -> None:
+    """Say in run/unavailable.json how the services that were `tried` came out; `reasons` has those that did not start.
+
+    What was not tried keeps its reason; what is up now loses the one of an earlier attempt.
+    """
+    known = json.loads(lab.unavailable.read_text()) if lab.unavailable.exists() else {}
+    now = {name: reason for name, reason in known.items() if name not in tried} | dict(reasons)
+    if now != known:
+        write_private(lab.unavailable, json.dumps(now, indent=2) + "\n")

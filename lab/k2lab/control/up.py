@@ -13,7 +13,7 @@ from functools import partial
 from k2lab.clickhouse_http import ClickHouse, ClickHouseError
 from k2lab.common.errors import LabError
 from k2lab.control import processes
-from k2lab.control.availability import add_unavailable, needing
+from k2lab.control.availability import needing, update_unavailable
 from k2lab.control.commands import run_command
 from k2lab.control.down import STOP_TIMEOUT_S, end_all, stop_services
 from k2lab.control.lab import Lab
@@ -126,7 +126,7 @@ class Up:
         # What was skipped may run since an earlier lab-up: nothing that is called unavailable is to run.
         stop_services(self._supervisor, self._plan, [name for name in reasons if name in services])
         self.outcome.unavailable = reasons
-        add_unavailable(self._lab, {name: reason for name, reason in reasons.items() if name in services})
+        update_unavailable(self._lab, services, {name: reason for name, reason in reasons.items() if name in services})
 
     def _run_command(self, step: CommandStep) -> None:
         if run_command(self._lab, step, deadline=self._deadline, check=self._steps.check) and step.creates:

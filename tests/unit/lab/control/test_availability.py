@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from k2lab.control.availability import Entry, record_unavailable, unavailable
+from k2lab.control.availability import Entry, record_unavailable, unavailable, update_unavailable
 from k2lab.control.lab import Lab
 
 STORE = Entry("store", "cold", ("minio",), (), is_service=True)
@@ -49,3 +49,15 @@ def test_services_are_recorded_and_forgotten_again(tmp_path: Path) -> None:
     assert sorted(json.loads(lab.unavailable.read_text())) == ["store", "worker"], "a step is no service"
     assert record_unavailable(lab, ALL, {})
     assert json.loads(lab.unavailable.read_text()) == {}
+
+
+def test_what_starts_again_is_no_longer_called_unavailable(tmp_path: Path) -> None:
+    lab = Lab.at(tmp_path)
+    lab.run.mkdir()
+    record_unavailable(lab, ALL, unavailable(ALL, ["cold"], {}))
+    left_out = json.loads(lab.unavailable.read_text())
+    tried = {entry.name for entry in ALL if entry.is_service} - left_out.keys()
+    update_unavailable(lab, tried, {"store": "did not start: disk full"})
+    assert json.loads(lab.unavailable.read_text()) == {**left_out, "store": "did not start: disk full"}
+    update_unavailable(lab, tried, {})
+    assert json.loads(lab.unavailable.read_text()) == left_out
