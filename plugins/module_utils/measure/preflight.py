@@ -107,6 +107,10 @@ def _schedule(
 
 def _not_available(profile: Profile, needs: Iterable[str]) -> str:
     """Why it is of no use to ask: the needed services that cannot be had, with their reasons; empty when all can."""
-    services = [profile.services[name] for name in needs]
-    absent = [f"{s.name} is not available: {s.not_available}" for s in services if s.not_available is not None]
-    return f"not asked, since {'; '.join(absent)}" if absent else ""
+    names: dict[str, list[str]] = {}
+    for name in needs:
+        reason = profile.services[name].not_available
+        if reason is not None:
+            names.setdefault(reason, []).append(name)
+    absent = [f"not available: {', '.join(those)}: {reason}" for reason, those in names.items()]
+    return f"not asked, {'; '.join(absent)}" if absent else ""

@@ -66,10 +66,9 @@ def test_what_needs_a_service_that_cannot_be_had_is_not_asked(tmp_path: Path, mo
     seen = observe(profile, 0, 3600, tmp_path, None)
     assert seen.watermarks is not None
     assert seen.schedule is not None
-    assert seen.watermarks.error == "not asked, since db is not available: no server program"
+    assert seen.watermarks.error == "not asked, not available: db: no server program"
     assert seen.schedule[0].error == (
-        "not asked, since flows is not available: needs db, which is not available; "
-        "db is not available: no server program"
+        "not asked, not available: flows: needs db, which is not available; not available: db: no server program"
     )
 
 
