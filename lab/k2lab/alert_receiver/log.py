@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from k2lab.common.clock import rfc3339
+
 NAME = "notifications.jsonl"
 
 
@@ -23,11 +25,6 @@ class Received:
     monotonic_ns: int
     remote: str
     notification: Mapping[str, object]
-
-
-def rfc3339(moment: dt.datetime) -> str:
-    """The moment in UTC with microseconds; such texts sort as the moments do."""
-    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class NotificationLog:

@@ -8,14 +8,21 @@ import json
 import logging
 import time
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import Counter, Gauge
 
 from k2lab.alert_receiver.log import NotificationLog
 from k2lab.common.errors import LabError
-from k2lab.common.status import JSON_TYPE, Health, Response, health_response, metrics_response
+from k2lab.common.status import (
+    JSON_TYPE,
+    Health,
+    HttpServer,
+    Response,
+    ResponseHandler,
+    health_response,
+    metrics_response,
+)
 
 log = logging.getLogger(__name__)
 
@@ -116,11 +123,8 @@ def _json(document: object) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-class Server(ThreadingHTTPServer):
+class Server(HttpServer):
     """Listens on 127.0.0.1. Raises LabError when the port cannot be had."""
-
-    daemon_threads = True
-    block_on_close = False  # an idle keep-alive client must not hold up the program's stop
 
     def __init__(self, port: int, receiver: Receiver) -> None:
         self.receiver = receiver
@@ -132,19 +136,16 @@ class Server(ThreadingHTTPServer):
             ) from error
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 30.0  # seconds a connection may stay idle
-    wbufsize = -1  # headers and body leave in one write: two small writes cost 40 ms (Nagle and delayed ack)
+class _Handler(ResponseHandler):
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
         try:
             self._answer(self.server.receiver.tell(self.path))
         except RefusedError as error:
             self._refuse(error)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
         try:
             if urlsplit(self.path).path != "/":
                 raise RefusedError(404, "expected POST /")
@@ -169,14 +170,4 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(Response(error.code, JSON_TYPE, _json({"error": str(error)})))
 
     def _answer(self, response: Response) -> None:
-        self.send_response(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(response.body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        log.debug("%s %s", self.address_string(), format % args)
+        self.send(response, closing=self.close_connection)

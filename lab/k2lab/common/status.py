@@ -112,7 +112,7 @@ class StatusServer:
         self._health = health
         self._registry = registry
         self._started = time.monotonic()
-        self._server: _Server | None = None
+        self._server: _StatusHttp | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -124,7 +124,7 @@ class StatusServer:
         """Listen and serve; returns self."""
         host, port = self._address
         try:
-            self._server = _Server(self._address, self._respond)
+            self._server = _StatusHttp(self._address, self._respond)
         except OSError as error:
             raise LabError(
                 f"to serve /health and /metrics of {self._service} on {host}:{port}",
@@ -164,20 +164,45 @@ class StatusServer:
         return Response(404, JSON_TYPE, b'{"error": "expected GET /health or GET /metrics"}\n')
 
 
-class _Server(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
+    """A thread for each connection, none of which keeps the program from ending."""
+
     daemon_threads = True
     block_on_close = False  # an idle keep-alive client must not hold up the program's stop
 
-    def __init__(self, address: tuple[str, int], respond: Callable[[str], Response]) -> None:
-        self.respond = respond
-        super().__init__(address, _Handler)
 
+class ResponseHandler(BaseHTTPRequestHandler):
+    """Sends a Response; subclasses say to what."""
 
-class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30.0  # seconds a keep-alive connection may stay idle
     wbufsize = -1  # headers and body leave in one write: two small writes cost 40 ms (Nagle and delayed ack)
-    server: _Server
+
+    def send(self, response: Response, *, with_body: bool = True, closing: bool = False) -> None:
+        """Answer the request; `closing` tells the client that it was the connection's last."""
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        if closing:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(response.body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Requests are news for a debugger only."""
+        log.debug("%s %s", self.address_string(), format % args)
+
+
+class _StatusHttp(HttpServer):
+    def __init__(self, address: tuple[str, int], respond: Callable[[str], Response]) -> None:
+        self.respond = respond
+        super().__init__(address, _StatusHandler)
+
+
+class _StatusHandler(ResponseHandler):
+    server: _StatusHttp
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -192,13 +217,4 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             log.exception("answering %s failed", path)
             response = Response(500, JSON_TYPE, b'{"error": "internal error, see the log of this service"}\n')
-        self.send_response(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(response.body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        log.debug("%s %s", self.address_string(), format % args)
+        self.send(response, with_body=with_body)

@@ -66,11 +66,7 @@ def needing(need: str, reason: str) -> str:
 def record_unavailable(lab: Lab, entries: Sequence[Entry], reasons: Mapping[str, str]) -> bool:
     """Write the services among them to run/unavailable.json; True when that changed it."""
     services = {entry.name for entry in entries if entry.is_service}
-    text = json.dumps({name: reason for name, reason in reasons.items() if name in services}, indent=2) + "\n"
-    if lab.unavailable.exists() and lab.unavailable.read_text() == text:
-        return False
-    write_private(lab.unavailable, text)
-    return True
+    return _write_if_other(lab, {name: reason for name, reason in reasons.items() if name in services})
 
 
 def update_unavailable(lab: Lab, tried: Collection[str], reasons: Mapping[str, str]) -> None:
@@ -79,6 +75,12 @@ def update_unavailable(lab: Lab, tried: Collection[str], reasons: Mapping[str, s
     What was not tried keeps its reason; what is up now loses the one of an earlier attempt.
     """
     known = json.loads(lab.unavailable.read_text()) if lab.unavailable.exists() else {}
-    now = {name: reason for name, reason in known.items() if name not in tried} | dict(reasons)
-    if now != known:
-        write_private(lab.unavailable, json.dumps(now, indent=2) + "\n")
+    _write_if_other(lab, {name: reason for name, reason in known.items() if name not in tried} | dict(reasons))
+
+
+def _write_if_other(lab: Lab, reasons: Mapping[str, str]) -> bool:
+    text = json.dumps(reasons, indent=2) + "\n"
+    if lab.unavailable.exists() and lab.unavailable.read_text() == text:
+        return False
+    write_private(lab.unavailable, text)
+    return True

@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from k2lab.common.clock import rfc3339
+
 FILE = "K2_PROGRESS_FILE"
 
 
@@ -39,7 +41,7 @@ class StepProgress:
         path = os.environ.get(FILE)
         if not path:
             return
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = rfc3339(dt.datetime.now(dt.UTC))
         event = {"time": now, "task": self._task, "state": state, "done": self._done, "total": self._total}
         line = json.dumps({**event, "unit": "steps", "message": message}) + "\n"
         try:

@@ -43,10 +43,6 @@ class HotTier:
         self._clickhouse = ClickHouse(access.url, access.user, access.password, QUERY_TIMEOUT_S)
         self._database = access.database
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._clickhouse.close()
-
     def columns(self, tables: Sequence[str]) -> Mapping[str, Sequence[SourceColumn]]:
         """The columns of those tables that exist, in order."""
         names = ", ".join(f"'{table}'" for table in tables)

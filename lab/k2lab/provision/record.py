@@ -9,6 +9,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from k2lab.common.clock import rfc3339
+
 SCHEMA = 1
 
 
@@ -35,7 +37,7 @@ class SetupRecord:
 
 def utc_now() -> str:
     """Now, as RFC 3339 with microseconds."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339(dt.datetime.now(dt.UTC))
 
 
 def write_record(path: Path, record: SetupRecord) -> None:
