@@ -133,8 +133,40 @@ options:
             type: str
             required: true
       k2_load:
-        description: Load rates by name and the p99 each must keep.
+        description: Loads, the p99 each must keep, and how a load is brought about.
         type: dict
+        suboptions:
+          rates:
+            description: Messages per second by load.
+            type: dict
+          targets:
+            description: The p99 from trade to candle by load, in milliseconds.
+            type: dict
+          control_url:
+            description: Where the rate of the source can be set.
+            type: str
+          segments:
+            description: The parts of the data path and the p99 each should keep.
+            type: list
+            elements: dict
+          stretch:
+            description: Goals for the whole path by load, in milliseconds; they block nothing.
+            type: dict
+          records:
+            description: How a load writes the records of each exchange.
+            type: dict
+          cleanup:
+            description: A user that may delete what a load has left in ClickHouse.
+            type: dict
+            suboptions:
+              username:
+                description: The user's name.
+                type: str
+                required: true
+              password:
+                description: The user's password; empty if it has none.
+                type: str
+                required: true
       k2_budget:
         description: What the whole platform may use.
         type: dict

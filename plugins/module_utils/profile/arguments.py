@@ -13,7 +13,6 @@ _PLAIN = ("k2_platform", "k2_services")
 _OPTIONAL = (
     "k2_broker",
     "k2_orchestrator",
-    "k2_load",
     "k2_budget",
     "k2_failure_modes",
     "k2_alerting",
@@ -52,6 +51,24 @@ def profile_argument() -> dict[str, Any]:
             "max_age_s": {"type": "float", "required": True},
             "sources": {"type": "list", "elements": "str"},
             "needs": {"type": "list", "elements": "str"},
+        },
+    }
+    options["k2_load"] = {
+        "type": "dict",
+        "options": {
+            "rates": {"type": "dict"},
+            "targets": {"type": "dict"},
+            "control_url": {"type": "str"},
+            "segments": {"type": "list", "elements": "dict"},
+            "stretch": {"type": "dict"},
+            "records": {"type": "dict"},
+            "cleanup": {
+                "type": "dict",
+                "options": {
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                },
+            },
         },
     }
     options["k2_object_store"] = {

@@ -124,10 +124,15 @@ class RuntimeSettings:
 
 @dataclass(frozen=True)
 class Clock:
-    """The host whose clock is the reference, and how far the controller's may lie from it."""
+    """The host whose clock is the reference, and how far the controller's may lie from it.
+
+    ``exchanges_share_it`` says that the sources stamp their records by the platform's own clock, as a simulator on the
+    same host does; the clock of a real exchange is another one, by an unknown amount.
+    """
 
     host: str
     max_skew_ms: float
+    exchanges_share_it: bool = False
 
 
 @dataclass(frozen=True)
@@ -348,12 +353,74 @@ class ObjectStore:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of the data path, from moment ``start`` to moment ``end``, and the p99 it should keep (milliseconds).
+
+    A moment is a hop of some tier's ``time_columns``, a tier (when its rows were written), or ``candles`` (when the
+    last of the candle tiers was committed). ``histogram`` is the engine's name (``k2_metric_names``) of a Prometheus
+    histogram in seconds that tells the segment where columns cannot.
+    """
+
+    name: str
+    start: str
+    end: str
+    target_ms: float
+    histogram: Optional[str]
+
+
+# The moment that ends the path: the commit of the last candle tier.
+CANDLES = "candles"
+# The data path of a market-data platform and the budget of its parts (milliseconds); a profile may tell its own.
+DEFAULT_SEGMENTS = (
+    Segment("exchange_to_handler", "exchange", "received", 1.0, None),
+    Segment("handler_to_broker", "received", "broker", 2.0, "handler_ack_seconds"),
+    Segment("broker_to_raw", "broker", "raw", 3.0, None),
+    Segment("raw_to_bronze", "raw", "bronze", 1.0, None),
+    Segment("bronze_to_silver", "bronze", "silver", 3.0, None),
+    Segment("silver_to_gold", "silver", CANDLES, 1.0, None),
+)
+
+
+@dataclass(frozen=True)
+class RecordFormat:
+    """How a record of one exchange is written to its raw topic by a load: templates with ``$name`` placeholders.
+
+    ``symbol`` is reserved for loads, so that what they leave can be told apart and removed.
+    """
+
+    symbol: str
+    key: str
+    value: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """A ClickHouse user that may delete the rows of a load's reserved symbols."""
+
+    username: str
+    password: str = secret()
+
+
+@dataclass(frozen=True)
 class Load:
-    """``k2_load``: rates (messages per second) by load name, and the p99 each must keep (milliseconds)."""
+    """``k2_load``: rates (messages per second) by load name, and the p99 each must keep (milliseconds).
+
+    ``stretch`` holds goals for the whole path that are reported and block nothing (milliseconds, by load).
+    """
 
     rates: Mapping[str, float]
     targets: Mapping[str, float]
     control_url: Optional[str]
+    segments: tuple[Segment, ...]
+    stretch: Mapping[str, float]
+    records: Mapping[str, RecordFormat]
+    cleanup: Optional[Cleanup]
+
+    @property
+    def by_rate(self) -> tuple[str, ...]:
+        """The loads that have a target, slowest first."""
+        return tuple(sorted(self.targets, key=lambda name: self.rates[name]))
 
 
 @dataclass(frozen=True)

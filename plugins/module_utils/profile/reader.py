@@ -306,10 +306,12 @@ class Node:
         node = self.opt_node(key)
         return {} if node is None else {str(name): node.text(str(name)) for name in node.data}
 
-    def number_map(self, key: str, *, low: float = 0.0, unit: str = "") -> dict[str, float]:
+    def number_map(self, key: str, *, low: float = 0.0, high: float = math.inf, unit: str = "") -> dict[str, float]:
         """A mapping name -> number; empty when absent."""
         node = self.opt_node(key)
-        return {} if node is None else {str(name): node.number(str(name), low=low, unit=unit) for name in node.data}
+        if node is None:
+            return {}
+        return {str(name): node.number(str(name), low=low, high=high, unit=unit) for name in node.data}
 
 
 def _as_decimal(value: object) -> Optional[Decimal]:

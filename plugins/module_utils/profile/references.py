@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..core.suggest import did_you_mean
-from .model import FailureMode, Finding, Profile, Resources, SqlProbe
+from .model import CANDLES, DEFAULT_SEGMENTS, FailureMode, Finding, Profile, Resources, SqlProbe
 from .reader import Problem
 
 _GIB = 1024**3
@@ -135,13 +135,29 @@ def _check_needs(profile: Profile) -> list[Problem]:
 
 
 def _check_load(profile: Profile) -> list[Problem]:
-    if profile.load is None:
+    load = profile.load
+    if load is None:
         return []
-    return [
-        problem
-        for name in profile.load.targets
-        for problem in _missing(f"k2_load.targets.{name}", name, profile.load.rates, "a load of k2_load.rates")
-    ]
+    problems: list[Problem] = []
+    for section, named in (("targets", load.targets), ("stretch", load.stretch)):
+        for name in named:
+            problems += _missing(f"k2_load.{section}.{name}", name, load.rates, "a load of k2_load.rates")
+    moments = {hop for tier in profile.tiers for hop in tier.time_columns}
+    moments |= {tier.name for tier in profile.tiers if tier.timeframe is None} | {CANDLES}
+    names = [segment.name for segment in load.segments]
+    for index, segment in enumerate(load.segments):
+        path = f"k2_load.segments[{index}]"
+        if segment.name in names[:index]:
+            problems.append(Problem(f"{path}.name", "a name no other segment has", f"{segment.name!r} a second time"))
+        # What the default segments name need not exist: on such a platform they are not measurable, and say so.
+        if segment not in DEFAULT_SEGMENTS:
+            what = "a hop or a tier of k2_tiers, or candles"
+            problems += _missing(f"{path}.from", segment.start, moments, what)
+            problems += _missing(f"{path}.to", segment.end, moments, what)
+    if profile.broker is not None and profile.broker.topics:
+        for name in load.records:
+            problems += _missing(f"k2_load.records.{name}", name, profile.broker.topics, "an exchange of k2_broker")
+    return problems
 
 
 def contradictions(profile: Profile) -> tuple[Finding, ...]:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Optional, TypeVar
 
 from .model import (
+    DEFAULT_SEGMENTS,
     Alerting,
     Broker,
     Budget,
+    Cleanup,
     ClickHouse,
     Clock,
     CommandProbe,
@@ -28,12 +30,14 @@ from .model import (
     Orchestrator,
     Platform,
     Probe,
+    RecordFormat,
     RecoveryFrom,
     Resolution,
     Resources,
     RuntimeKind,
     RuntimeSettings,
     Scale,
+    Segment,
     Service,
     ServiceKind,
     SqlProbe,
@@ -90,6 +94,7 @@ def _read_clock(node: Node) -> Clock:
     return Clock(
         host=node.text("host"),
         max_skew_ms=node.number("max_skew_ms", low=0.0, unit="milliseconds", default=5.0),
+        exchanges_share_it=node.boolean("exchanges_share_it", default=False),
     )
 
 
@@ -266,11 +271,41 @@ def read_object_store(node: Node) -> ObjectStore:
 
 def read_load(node: Node) -> Load:
     """``k2_load``."""
+    segments = tuple(_finished(inner, _read_segment) for inner in node.each("segments"))
     return Load(
-        rates=node.number_map("rates", unit="messages per second"),
-        targets=node.number_map("targets", unit="milliseconds"),
+        rates=node.number_map("rates", low=0.001, high=1e6, unit="messages per second"),
+        targets=node.number_map("targets", low=0.001, unit="milliseconds"),
         control_url=node.opt_url("control_url"),
+        segments=segments or DEFAULT_SEGMENTS,
+        stretch=node.number_map("stretch", low=0.001, unit="milliseconds"),
+        records=node.named("records", _read_record_format),
+        cleanup=node.opt("cleanup", _read_cleanup),
     )
+
+
+def _read_segment(node: Node) -> Segment:
+    return Segment(
+        name=node.slug("name"),
+        start=node.text("from"),
+        end=node.text("to"),
+        target_ms=node.number("target_ms", low=0.001, unit="milliseconds"),
+        histogram=node.opt_text("histogram"),
+    )
+
+
+def _read_record_format(name: str, node: Node) -> RecordFormat:
+    del name
+    symbol = node.text("symbol")
+    return RecordFormat(
+        symbol=symbol,
+        key=node.opt_text("key") or symbol,
+        value=node.text("value"),
+        headers=node.text_map("headers"),
+    )
+
+
+def _read_cleanup(node: Node) -> Cleanup:
+    return Cleanup(username=node.text("username"), password=node.secret("password"))
 
 
 def read_budget(node: Node) -> Budget:

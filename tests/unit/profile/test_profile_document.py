@@ -70,6 +70,7 @@ def examples(choice: int, without: str = "") -> dict[str, Any]:
     data["k2_tiers"].append({})
     data["k2_broker"]["groups"] = [{}]
     data["k2_orchestrator"] = {"deployments": [{}]}
+    data["k2_load"] = {"segments": [{}]}
     for row in ROWS:
         if any(row.path.endswith(each) or (each.endswith(".") and each in row.path) for each in refused):
             continue
