@@ -7,5 +7,6 @@
 ``protocols``  the message shapes of Binance, Kraken v1 and Coinbase Advanced Trade
 ``exchange``   one exchange: its WebSocket server, its subscribers, its replay
 ``driver``     one timer for all exchanges
-``control``    the HTTP control interface
+``control``    the HTTP control interface; ``request`` reads its bodies, ``load_control`` has the commands of a load
+``load_run``   a load run: for a bounded time another schedule (``load_schedule``) and an account of it (``lateness``)
 """

@@ -10,15 +10,23 @@ POST /cut     {"exchange"?}                 drop connections abruptly
 POST /refuse  {"exchange"?, "seconds": n}   drop connections and refuse new ones for n seconds
 POST /inject  {"exchange": name, "trades": [{"symbol", "price", "size", "side"}]}   send exactly these now
 POST /inject  {"exchange": name, "malformed": "json" | "trade"}                     send one unreadable frame
+POST /load    {"trades_per_second": n, "seconds": n, "schedule"?, "seed"?: 1, "start_at_us"?: now, "quiet_after_s"?: 0,
+               "by"?: text}
+              replace the base rate for `seconds` by a schedule fixed in advance, whose counts are the answer; be silent
+              for `quiet_after_s`; return to the base rate. The rate is the total and is split equally.
+POST /load/end                              end the run and its quiet at once
+GET  /load    state of the current or last run: waiting, running, quiet, finished, ended early, or none; by exchange
+              what was scheduled, sent, unsent and heard (had a listener); lateness (ms) as a DDSketch; CPU seconds
+
+While a load is active, /load, /rate, /stop and /start are refused with 409: the base rate is what the run returns to.
+/cut, /refuse and /inject work; what is injected does not count for the run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -27,19 +35,15 @@ from k2lab.common.status import Health, Response, health_response, metrics_respo
 from k2lab.exchange_simulator.dataset import DECIMAL, Template
 from k2lab.exchange_simulator.driver import Driver
 from k2lab.exchange_simulator.exchange import Exchange, Exchanges
+from k2lab.exchange_simulator.load_control import LoadControl
 from k2lab.exchange_simulator.protocols.base import Malformed
+from k2lab.exchange_simulator.request import BadRequestError, Body, ConflictError, choice, number, only, parsed
 from k2lab.exchange_simulator.schedule import Arrival
 
 MAX_RATE = 100_000.0  # trades/s and exchange; more is a typing error, not a load
 MAX_REFUSE_S = 86_400.0
 MAX_INJECTED = 10_000
 SERVICE = "exchange-simulator"
-
-Body = Mapping[str, object]
-
-
-class BadRequestError(Exception):
-    """The request cannot be carried out; the text goes to the client with status 400."""
 
 
 class Control:
@@ -49,6 +53,7 @@ class Control:
         self._exchanges = exchanges
         self._driver = driver
         self._registry = registry
+        self._load = LoadControl(exchanges, driver)
         self._started = time.monotonic()
 
     def application(self) -> web.Application:
@@ -57,6 +62,7 @@ class Control:
         application.router.add_get("/health", self._health)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/state", self._state)
+        application.router.add_get("/load", self._show_load)
         commands: dict[str, Callable[[Body], object]] = {
             "/rate": self._rate,
             "/stop": self._stop,
@@ -64,6 +70,8 @@ class Control:
             "/cut": self._cut,
             "/refuse": self._refuse,
             "/inject": self._inject,
+            "/load": self._load.begin,
+            "/load/end": self._load.end,
         }
         for path, command in commands.items():
             application.router.add_post(path, _handler(command))
@@ -76,7 +84,7 @@ class Control:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         for exchange in self._exchanges.values():
-            exchange.metrics.rate.set(exchange.schedule.rate if exchange.running else 0.0)
+            exchange.metrics.rate.set(exchange.rate)
         return _to_aiohttp(metrics_response(self._registry))
 
     async def _state(self, _request: web.Request) -> web.Response:
@@ -84,13 +92,17 @@ class Control:
             {name: dataclasses.asdict(exchange.state()) for name, exchange in self._exchanges.items()}
         )
 
+    async def _show_load(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._load.show())
+
     def _rate(self, body: Body) -> object:
-        _only(body, "exchange", "trades_per_second", "schedule")
+        only(body, "exchange", "trades_per_second", "schedule")
+        self._load.refuse_while_active("a change of the rate")
         chosen = self._chosen(body)
-        rate = _number(body, "trades_per_second", MAX_RATE * len(chosen)) / len(chosen)
+        rate = number(body, "trades_per_second", MAX_RATE * len(chosen)) / len(chosen)
         arrival: Arrival | None = None
         if "schedule" in body:
-            arrival = Arrival(_choice(body, "schedule", [kind.value for kind in Arrival]))
+            arrival = Arrival(choice(body, "schedule", [kind.value for kind in Arrival]))
         for exchange in chosen:
             now = time.monotonic()
             exchange.tick(now)
@@ -104,7 +116,8 @@ class Control:
         }
 
     def _stop(self, body: Body) -> object:
-        _only(body, "exchange")
+        only(body, "exchange")
+        self._load.refuse_while_active("a stop")
         chosen = self._chosen(body)
         for exchange in chosen:
             exchange.tick(time.monotonic())
@@ -113,7 +126,8 @@ class Control:
         return {"stopped": [exchange.name for exchange in chosen]}
 
     def _start(self, body: Body) -> object:
-        _only(body, "exchange")
+        only(body, "exchange")
+        self._load.refuse_while_active("a start")
         chosen = [exchange for exchange in self._chosen(body) if not exchange.running]
         for exchange in chosen:
             exchange.start()
@@ -121,21 +135,21 @@ class Control:
         return {"started": [exchange.name for exchange in chosen]}
 
     def _cut(self, body: Body) -> object:
-        _only(body, "exchange")
+        only(body, "exchange")
         return {"connections_cut": {exchange.name: exchange.cut() for exchange in self._chosen(body)}}
 
     def _refuse(self, body: Body) -> object:
-        _only(body, "exchange", "seconds")
-        seconds = _number(body, "seconds", MAX_REFUSE_S)
+        only(body, "exchange", "seconds")
+        seconds = number(body, "seconds", MAX_REFUSE_S)
         return {"connections_cut": {exchange.name: exchange.refuse(seconds) for exchange in self._chosen(body)}}
 
     def _inject(self, body: Body) -> object:
-        _only(body, "exchange", "trades", "malformed")
-        exchange = self._exchanges[_choice(body, "exchange", list(self._exchanges))]
+        only(body, "exchange", "trades", "malformed")
+        exchange = self._exchanges[choice(body, "exchange", list(self._exchanges))]
         if ("trades" in body) == ("malformed" in body):
             raise BadRequestError("expected either trades or malformed")
         if "malformed" in body:
-            kind = Malformed(_choice(body, "malformed", [kind.value for kind in Malformed]))
+            kind = Malformed(choice(body, "malformed", [kind.value for kind in Malformed]))
             return {"connections": exchange.inject_malformed(kind)}
         trades = body["trades"]
         if not isinstance(trades, list) or not 1 <= len(trades) <= MAX_INJECTED:
@@ -163,51 +177,21 @@ class Control:
     def _chosen(self, body: Body) -> list[Exchange]:
         if "exchange" not in body or body["exchange"] == "all":
             return list(self._exchanges.values())
-        return [self._exchanges[_choice(body, "exchange", [*self._exchanges, "all"])]]
+        return [self._exchanges[choice(body, "exchange", [*self._exchanges, "all"])]]
 
 
 def _handler(command: Callable[[Body], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            return web.json_response(command(_parsed(await request.text())))
+            return web.json_response(command(parsed(await request.text())))
         except BadRequestError as error:
             return web.json_response({"error": str(error)}, status=400)
+        except ConflictError as error:
+            return web.json_response({"error": str(error)}, status=409)
         except OSError as error:
             return web.json_response({"error": f"cannot write the truth log: {error}"}, status=507)
 
     return handle
-
-
-def _parsed(text: str) -> Body:
-    try:
-        body = json.loads(text or "{}")
-    except ValueError as error:
-        raise BadRequestError(f"expected a JSON object: {error}") from error
-    if not isinstance(body, dict):
-        raise BadRequestError(f"expected a JSON object, got {text[:80]}")
-    return body
-
-
-def _only(body: Body, *known: str) -> None:
-    unknown = sorted(body.keys() - set(known))
-    if unknown:
-        raise BadRequestError(f"unknown key {', '.join(unknown)}; expected {', '.join(known)}")
-
-
-def _number(body: Body, key: str, maximum: float) -> float:
-    value = body.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadRequestError(f"{key}: expected a number, got {json.dumps(value)}")
-    if not 0 <= value <= maximum:
-        raise BadRequestError(f"{key}: expected 0 to {maximum:g}, got {value}")
-    return float(value)
-
-
-def _choice(body: Body, key: str, allowed: Sequence[str]) -> str:
-    value = body.get(key)
-    if not isinstance(value, str) or value not in allowed:
-        raise BadRequestError(f"{key}: expected one of {', '.join(allowed)}, got {json.dumps(value)}")
-    return value
 
 
 def _template(exchange: Exchange, index: int, trade: object) -> Template:
@@ -220,7 +204,7 @@ def _template(exchange: Exchange, index: int, trade: object) -> Template:
         # Zero and negative numbers pass: the platform has to flag such trades, and tests must be able to send them.
         if not isinstance(trade[key], str) or not DECIMAL.fullmatch(trade[key]):
             raise BadRequestError(f'{where}.{key}: expected a decimal number in a string such as "0.00141342"')
-    side = _choice(trade, "side", ["buy", "sell"])
+    side = choice(trade, "side", ["buy", "sell"])
     return Template(trade["symbol"], side, trade["price"], trade["size"])
 
 

@@ -38,7 +38,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        next_due = min(exchange.schedule.next_due for exchange in self._exchanges.values())
+        next_due = min(exchange.next_due for exchange in self._exchanges.values())
         if not math.isinf(next_due):
             self._timer = self._loop.call_later(max(next_due - time.monotonic(), _MIN_SLEEP_S), self._tick)
 

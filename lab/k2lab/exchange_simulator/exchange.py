@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from k2lab.common.errors import LabError
 from k2lab.exchange_simulator.dataset import Dataset, Template
+from k2lab.exchange_simulator.load_schedule import LoadSchedule
 from k2lab.exchange_simulator.metrics import ExchangeMetrics
 from k2lab.exchange_simulator.protocols.base import Malformed, Session
 from k2lab.exchange_simulator.protocols.binance import BinanceSession
@@ -92,6 +93,7 @@ class Exchange:
         self.name = dataset.exchange
         self.symbols = dataset.symbols
         self.schedule = schedule
+        self.load: LoadSchedule | None = None  # takes the place of the schedule while a load runs
         self.metrics = metrics
         self._templates = dataset.templates
         self._truth = truth
@@ -116,28 +118,47 @@ class Exchange:
 
     # -- replay ---------------------------------------------------------------------------------------------------
 
+    @property
+    def next_due(self) -> float:
+        """When the next trade is due (monotonic seconds); infinite where none is."""
+        return (self.schedule if self.load is None else self.load).next_due
+
+    @property
+    def rate(self) -> float:
+        """Trades per second that are scheduled now."""
+        if self.load is not None:
+            return self.load.rate
+        return self.schedule.rate if self._running else 0.0
+
     def tick(self, now: float) -> None:
         """Log and send what is due at `now` (monotonic seconds)."""
-        due = self.schedule.take(now, MAX_BATCH)
+        load = self.load
+        due = (self.schedule if load is None else load).take(now, MAX_BATCH)
         if not due:
             return
-        now_us = time.time_ns() // 1000
+        since_epoch_us = time.time_ns() // 1000 - round(time.monotonic() * 1e6)
         first = self._sequence
         chosen = [
-            (self._templates[(first + index) % len(self._templates)], now_us - round((now - at) * 1e6))
+            (
+                self._templates[(first + index) % len(self._templates)],
+                since_epoch_us + round(at * 1e6) if load is None else load.stamp_us(at),
+            )
             for index, at in enumerate(due)
         ]
         try:
-            self._send(chosen)
+            trades = self._send(chosen)
         except OSError as error:
             # Nothing may be sent that is not logged. The operator sees it in /health; /start tries again.
             self.failure = f"cannot write the truth log: {error}"
             log.exception("%s stopped: %s; free disk space, then POST /start", self.name, self.failure)
             self.stop()
             return
+        sent = time.monotonic()
         for at in due:
-            self._lateness.append(now - at)
-            self.metrics.lateness.observe(now - at)
+            self._lateness.append(sent - at)
+            self.metrics.lateness.observe(sent - at)
+        if load is not None:
+            load.record(due, sent, heard=sum(trade.subscribers > 0 for trade in trades))
 
     def inject(self, templates: Sequence[Template]) -> list[SentTrade]:
         """Send exactly these trades now; returns them as logged. Raises OSError when they cannot be logged."""
@@ -174,13 +195,13 @@ class Exchange:
 
     def _stamped(self, sequence: int, template: Template, scheduled_us: int, subscribers: int) -> SentTrade:
         symbol = template.symbol
-        now_ns = time.time_ns()
-        time_ns = now_ns
+        # The trade "happened" when it was due. Were it stamped when it is sent, a stall of this process would move its
+        # trades and vanish from every latency counted from the exchange on (coordinated omission).
+        time_us = scheduled_us
         trade_id: int | None = None
         if self.name == "kraken":
             # Kraken has no trade ids: its (pair, time, price, volume) is a key only while no two times are the same.
-            time_ns = max(now_ns // 1000, self._times_us.get(symbol, 0) + 1) * 1000
-            self._times_us[symbol] = time_ns // 1000
+            time_us = self._times_us[symbol] = max(scheduled_us, self._times_us.get(symbol, 0) + 1)
         else:
             trade_id = self._trade_ids[symbol] = self._trade_ids[symbol] + 1
         return SentTrade(
@@ -191,9 +212,9 @@ class Exchange:
             template.side,
             template.price,
             template.size,
-            time_ns,
+            time_us * 1000,
             scheduled_us,
-            now_ns // 1000,
+            time.time_ns() // 1000,
             subscribers,
         )
 
@@ -203,6 +224,8 @@ class Exchange:
         """Send no more scheduled trades; connections and heartbeats stay."""
         self._running = False
         self.schedule.stop()
+        if self.load is not None:
+            self.load.give_up()
 
     def start(self) -> None:
         """Go on with the schedule from now."""

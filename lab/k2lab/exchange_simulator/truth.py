@@ -30,8 +30,9 @@ class SentTrade:
 
     sequence: counts the trades of one exchange from 1, without holes. trade_id: None where the exchange has none.
     side: of the taker, "buy" or "sell". price, size: the exact strings sent. exchange_time_ns: nanoseconds since the
-    epoch. scheduled_us / sent_us: when it was due / when it was handed to the connections, microseconds since the
-    epoch. subscribers: connections it went to; a trade nobody listened to (0) is no loss.
+    epoch: when it was due, made to increase strictly where Kraken's has to. scheduled_us / sent_us: when it was due /
+    when it was handed to the connections, microseconds since the epoch. subscribers: connections it went to; a trade
+    nobody listened to (0) is no loss.
     """
 
     sequence: int
