@@ -47,11 +47,13 @@ class Column:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Rows in the order of ``columns``; ``elapsed_s`` is the server's own time."""
+    """Rows in the order of ``columns``; time spent, rows and bytes read are the server's own count."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
     elapsed_s: Decimal
+    rows_read: int = 0
+    bytes_read: int = 0
 
     def scalar(self) -> Value:
         """The single value of a one-row, one-column result.
@@ -81,15 +83,18 @@ class ClickHouseClient:
         params: Optional[Mapping[str, Union[str, int, Decimal]]] = None,
         settings: Optional[Mapping[str, Setting]] = None,
         timeout_s: Optional[float] = None,
+        bare: bool = False,
     ) -> QueryResult:
         """Run one SELECT.
 
         :arg params: values of ``{name:Type}`` placeholders; never paste values into ``sql``.
         :arg settings: beside ``readonly=2`` and ``max_execution_time``, which are always sent.
+        :arg bare: send no setting at all; a user under ``readonly=1`` may not set any (error 164).
         :raises ClickHouseUnreachable: no answer in time. :raises QueryError: refused.
         """
         limit_s = self._target.timeout_s if timeout_s is None else timeout_s
-        body = self._post(_url(self._target, params or {}, settings or {}, limit_s), sql, limit_s)
+        limits = {} if bare else {**_limits(limit_s), **(settings or {})}
+        body = self._post(_url(self._target, params or {}, limits), sql, limit_s)
         return _decode(body)
 
     def _post(self, url: str, sql: str, limit_s: float) -> bytes:
@@ -120,16 +125,21 @@ class ClickHouseClient:
         return body
 
 
-def _url(target: ClickHouse, params: Mapping[str, Any], settings: Mapping[str, Setting], limit_s: float) -> str:
-    query: dict[str, Setting] = {
-        "database": target.database,
-        "default_format": "JSONCompact",
+def _limits(limit_s: float) -> dict[str, Setting]:
+    return {
         "readonly": 2,
         # Whole seconds: versions before 25 refuse a fraction. The server stops before this side gives up waiting.
         "max_execution_time": max(1, int(limit_s)),
         "output_format_json_quote_64bit_integers": 1,
         "output_format_json_quote_decimals": 1,
         "output_format_json_quote_denormals": 1,
+    }
+
+
+def _url(target: ClickHouse, params: Mapping[str, Any], settings: Mapping[str, Setting]) -> str:
+    query: dict[str, Setting] = {
+        "database": target.database,
+        "default_format": "JSONCompact",
         **settings,
         **{f"param_{name}": str(value) for name, value in params.items()},
     }
@@ -155,8 +165,14 @@ def _decode(body: bytes) -> QueryResult:
         raise QueryError(0, str(data["exception"])[:500])
     columns = tuple(Column(entry["name"], entry["type"]) for entry in data["meta"])
     rows = tuple(tuple(convert(column.type, value) for column, value in zip(columns, row)) for row in data["data"])
-    elapsed = data.get("statistics", {}).get("elapsed", 0)
-    return QueryResult(columns, rows, Decimal(str(elapsed)))
+    cost = data.get("statistics", {})
+    return QueryResult(
+        columns,
+        rows,
+        Decimal(str(cost.get("elapsed", 0))),
+        int(cost.get("rows_read", 0)),
+        int(cost.get("bytes_read", 0)),
+    )
 
 
 def convert(kind: str, value: Any) -> Value:

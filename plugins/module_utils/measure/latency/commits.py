@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the candles of each insert block were committed, from system.part_log.
+
+Rows of the source tier with one and the same write time form an insert block. The parts that an insert wrote share its
+``query_id``. Write time and commit are not the same: a ``now64()`` in a view runs before the insert returns. Which
+insert committed a block is found by what both show: the number of rows in each partition, and the order in time.
+
+Blocks and inserts alike in that number are two queues: a block enters at its write time, an insert with the commit of
+its first part takes one out.
+
+1. An insert that finds no block waiting belongs to none of them and is put aside.
+2. Seen backwards, a block that finds no insert left after it has no known commit.
+3. What remains falls into busy periods, each from an empty queue to the next empty one. Within a period every block
+   may belong to the last of its inserts without any other block left over, so with more than one block in a period the
+   latest commit is taken for all of them: a latency may be over-told, never under-told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .columns import Table
+from .route import COMMITTED, Route
+from .session import literal
+
+# Blocks of other rows that were being written when the first one was: they claim their own inserts.
+MARGIN_US = 10_000_000
+# A block whose insert took longer than this is told as without a known commit.
+LONGEST_INSERT_US = 3_600_000_000
+# The parts of an insert may be logged on the day after its block was written.
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Commits:
+    """How to find the commits of the blocks written in [low, high], both in microseconds.
+
+    ``log`` is the table or table function that holds the log of parts.
+    """
+
+    route: Route
+    log: str
+    low_us: int
+    high_us: int
+
+    def query(self) -> str:
+        """SQL: block_us, committed (microseconds by candle table, 0 where it has no part), ambiguous."""
+        forward, backward = "at, NOT block", "at DESC, NOT block DESC"
+        belonging = (
+            "SELECT class, block, at, committed "
+            f"FROM ({_queue(self._events(), 'if(block, 1, -1)', forward)}) WHERE block OR depth >= least_before"
+        )
+        known = (
+            "SELECT class, block, at, committed "
+            f"FROM ({_queue(belonging, 'if(block, -1, 1)', backward)}) WHERE NOT block OR depth >= least_before"
+        )
+        periods = (
+            f"SELECT *, countIf(depth = 0) OVER (PARTITION BY class ORDER BY {forward} "
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS period "
+            f"FROM ({_queue(known, 'if(block, 1, -1)', forward)})"
+        )
+        return (
+            "SELECT arrayJoin(blocks) AS block_us, latest AS committed, length(blocks) > 1 AS ambiguous FROM ("
+            "SELECT groupArrayIf(at, block) AS blocks, maxForEach(committed) AS latest "
+            f"FROM ({periods}) GROUP BY class, period)"
+        )
+
+    def unmatched(self) -> str:
+        """SQL: how many blocks there are, and how many of them have no known commit."""
+        return (
+            "SELECT count(), countIf(NOT found) FROM "
+            f"(SELECT block_us FROM ({self._blocks()}) WHERE block_us BETWEEN {self.low_us} AND {self.high_us}) AS b "
+            f"ANY LEFT JOIN (SELECT block_us, true AS found FROM ({self.query()})) AS c USING (block_us)"
+        )
+
+    def _events(self) -> str:
+        blank = f"CAST([{', '.join('0' for _ in self.route.measurable)}], 'Array(Int64)')"
+        return (
+            f"SELECT class, true AS block, block_us AS at, {blank} AS committed FROM ({self._blocks()}) UNION ALL "
+            "SELECT class, false AS block, i.first AS at, c.committed AS committed "
+            f"FROM ({self._inserts()}) AS i INNER JOIN ({self._candles()}) AS c USING (query_id)"
+        )
+
+    def _blocks(self) -> str:
+        source = self.route.source
+        written = source.moments[COMMITTED]
+        return (
+            "SELECT block_us, sipHash64(arraySort(groupArray((partition_id, rows)))) AS class FROM ("
+            f"SELECT {written.as_us()} AS block_us, toString(_partition_id) AS partition_id, count() AS rows "
+            f"FROM {source.tier.table} WHERE {written.bounds(self.low_us - MARGIN_US, self.high_us + MARGIN_US)} "
+            "GROUP BY block_us, partition_id) GROUP BY block_us"
+        )
+
+    def _inserts(self) -> str:
+        """SQL: an insert of several blocks wrote several parts into a partition; the n-th of each make the n-th block."""
+        return (
+            "SELECT query_id, min(logged) AS first, sipHash64(arraySort(groupArray((partition_id, rows)))) AS class "
+            "FROM (SELECT query_id, partition_id, rows, toUnixTimestamp64Micro(event_time_microseconds) AS logged, "
+            "row_number() OVER (PARTITION BY query_id, partition_id ORDER BY event_time_microseconds, part_name) AS number "
+            f"FROM {self.log} WHERE {self._logged([self.route.source.table])}) GROUP BY query_id, number"
+        )
+
+    def _candles(self) -> str:
+        tables = [candle.table for candle in self.route.measurable]
+        commits = ", ".join(f"maxIf(toUnixTimestamp64Micro(event_time_microseconds), {_is(table)})" for table in tables)
+        return (
+            f"SELECT query_id, [{commits}] AS committed FROM {self.log} "
+            f"WHERE {self._logged([self.route.source.table, *tables])} GROUP BY query_id"
+        )
+
+    def _logged(self, tables: Sequence[Table]) -> str:
+        low_us = self.low_us - MARGIN_US
+        return (
+            f"event_type = 'NewPart' AND error = 0 AND query_id != '' "
+            f"AND event_date >= toDate(fromUnixTimestamp64Micro(toInt64({low_us - _DAY_US}))) "
+            f"AND event_time >= toDateTime(intDiv({low_us}, 1000000)) "
+            f"AND event_time_microseconds >= fromUnixTimestamp64Micro(toInt64({low_us})) "
+            f"AND event_time <= toDateTime(intDiv({self.high_us + LONGEST_INSERT_US}, 1000000)) "
+            f"AND ({' OR '.join(_is(table) for table in tables)})"
+        )
+
+
+def log_of(cluster: Optional[str]) -> str:
+    """The log of parts of one server, or of all replicas of ``cluster``."""
+    return f"clusterAllReplicas({literal(cluster)}, system.part_log)" if cluster else "system.part_log"
+
+
+def _is(table: Table) -> str:
+    return f"(database = {literal(table.database)} AND table = {literal(table.name)})"
+
+
+def _queue(events: str, step: str, order: str) -> str:
+    """SQL: each event with the ``depth`` of its queue after it, and the least depth before it, 0 at the beginning."""
+    over = f"OVER (PARTITION BY class ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND"
+    return (
+        f"SELECT *, least(0, min(depth) {over} 1 PRECEDING)) AS least_before "
+        f"FROM (SELECT *, sum(toInt64({step})) {over} CURRENT ROW) AS depth FROM ({events}))"
+    )
