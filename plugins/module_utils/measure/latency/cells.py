@@ -13,7 +13,7 @@ from typing import Optional, Protocol
 from ...platform.clickhouse import Value
 from .columns import Moment
 from .commits import Commits
-from .model import LEVELS, Cell, Quantiles, Span
+from .model import EXCEEDING_LEVELS, LEVELS, Cell, Quantiles, Span
 from .route import COMMITTED
 from .session import Session, integer, integers, literal
 
@@ -172,24 +172,29 @@ def _course(
     session: Session, rows: Lags, cells: Mapping[CellName, Cell]
 ) -> tuple[
     dict[CellName, list[tuple[int, int, float, float, float]]],
-    dict[CellName, list[tuple[int, int, int]]],
+    dict[CellName, list[tuple[int, int, tuple[int, ...]]]],
 ]:
-    limits = {f"{kind}/{name}": quantile(cell, 0.99) for (kind, name), cell in cells.items() if cell.n}
+    limits = {
+        f"{kind}/{name}": [round((quantile(cell, level) or 0.0) * 1000) for level in EXCEEDING_LEVELS]
+        for (kind, name), cell in cells.items()
+        if cell.n
+    }
     if not limits:
         return {}, {}
     names = ", ".join(literal(key) for key in limits)
-    values = ", ".join(str(round((limit or 0.0) * 1000)) for limit in limits.values())
+    values = ", ".join(f"[{', '.join(f'toInt64({us})' for us in row)}]" for row in limits.values())
     found = session.ask(
+        f"WITH mapFromArrays([{names}], [{values}])[concat(kind, '/', name)] AS limits "
         "SELECT kind, name, second, sum(length(lags)) AS n, quantilesExactArray(0.5, 0.99, 1)(lags), "
-        f"sum(arrayCount(lag -> lag > transform(concat(kind, '/', name), [{names}], [{values}], 0), lags)) "
+        "sumForEach(arrayMap(limit -> arrayCount(lag -> lag > limit, lags), limits)) "
         f"FROM ({rows.latencies('second')}) GROUP BY kind, name, second HAVING n > 0 "
         "ORDER BY kind, name, second"
     )
     series: dict[CellName, list[tuple[int, int, float, float, float]]] = {}
-    exceeding: dict[CellName, list[tuple[int, int, int]]] = {}
+    exceeding: dict[CellName, list[tuple[int, int, tuple[int, ...]]]] = {}
     for kind, name, second, n, quantiles, above in found.rows:
         key = (str(kind), str(name))
         p50, p99, most = (milliseconds(us) for us in integers(quantiles))
         series.setdefault(key, []).append((integer(second), integer(n), p50, p99, most))
-        exceeding.setdefault(key, []).append((integer(second), integer(n), integer(above)))
+        exceeding.setdefault(key, []).append((integer(second), integer(n), integers(above)))
     return series, exceeding

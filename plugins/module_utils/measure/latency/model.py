@@ -14,6 +14,9 @@ LEVELS = tuple(
     + [round(0.98 + 0.0002 * i, 4) for i in range(101)]
 )
 
+# Of these, each second of the measurement tells how many values lie above: what slow spells are recognised by.
+EXCEEDING_LEVELS = (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+
 
 @dataclass(frozen=True)
 class Span:
@@ -102,7 +105,8 @@ class Cell:
     quantiles: Optional[Quantiles] = None
     histogram: tuple[tuple[float, int], ...] = ()
     series: tuple[tuple[int, int, float, float, float], ...] = ()
-    exceeding: tuple[tuple[int, int, int], ...] = ()
+    exceeding_levels: tuple[float, ...] = EXCEEDING_LEVELS
+    exceeding: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,14 @@ def read_latency(plain: Mapping[str, Any]) -> Latency:
 
 def _cell(plain: Mapping[str, Any]) -> Cell:
     quantiles = plain["quantiles"]
-    rows = {key: tuple(tuple(row) for row in plain[key]) for key in ("histogram", "series", "exceeding")}
     read = None if quantiles is None else Quantiles(**{key: tuple(values) for key, values in quantiles.items()})
-    return Cell(**{**plain, **rows, "quantiles": read})
+    return Cell(
+        **{
+            **plain,
+            "quantiles": read,
+            "histogram": tuple(tuple(row) for row in plain["histogram"]),
+            "series": tuple(tuple(row) for row in plain["series"]),
+            "exceeding_levels": tuple(plain["exceeding_levels"]),
+            "exceeding": tuple((second, n, tuple(above)) for second, n, above in plain["exceeding"]),
+        }
+    )
