@@ -72,7 +72,7 @@ class QueryResult:
 
 
 class ClickHouseClient:
-    """Read-only queries to one server. Stateless: a connection per query, so threads may share a client."""
+    """Queries to one server, read-only save ``execute``. Stateless: a connection each, so threads may share it."""
 
     def __init__(self, target: ClickHouse) -> None:
         self._target = target
@@ -96,6 +96,21 @@ class ClickHouseClient:
         limits = {} if bare else {**_limits(limit_s), **(settings or {})}
         body = self._post(_url(self._target, params or {}, limits), sql, limit_s)
         return _decode(body)
+
+    def execute(
+        self,
+        statement: str,
+        params: Optional[Mapping[str, Union[str, int, Decimal]]] = None,
+        settings: Optional[Mapping[str, Setting]] = None,
+        timeout_s: Optional[float] = None,
+    ) -> None:
+        """Run one statement that changes something; the user this client was made with has to be one who may.
+
+        :raises ClickHouseUnreachable: no answer in time; the statement may still be carried out.
+        :raises QueryError: refused.
+        """
+        limit_s = self._target.timeout_s if timeout_s is None else timeout_s
+        self._post(_url(self._target, params or {}, settings or {}), statement, limit_s)
 
     def _post(self, url: str, sql: str, limit_s: float) -> bytes:
         make = http.client.HTTPSConnection if self._target.secure else http.client.HTTPConnection
