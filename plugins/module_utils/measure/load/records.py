@@ -236,7 +236,7 @@ def _overwritten(template: str, where: str) -> list[tuple[_Path, str]]:
         ) from error
     found: list[tuple[_Path, str]] = []
     for path, value in _leaves(document, ()):
-        text = (json.dumps(value) if isinstance(value, str) else str(value)).replace("$", "$$")
+        text = json.dumps(value).replace("$", "$$")
         held = [name for mark, name in marks.items() if mark in text]
         for name in held:
             text = text.replace(number_of[name], f"${{{name}}}")
@@ -248,7 +248,7 @@ def _overwritten(template: str, where: str) -> list[tuple[_Path, str]]:
                     seen=f"${traded[0]} in {'.'.join(path)}",
                 )
             found.append((path, text))
-    if not any("${symbol}" in text for _, text in found):
+    if not any(path and "${symbol}" in text for path, text in found):
         raise TemplateError(
             f"{where}: recorded records cannot be replayed",
             expected="a field with $symbol: what a load writes must be told apart",

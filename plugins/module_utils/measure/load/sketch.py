@@ -68,6 +68,8 @@ class Sketch:
         """The value at ``level`` (0 to 1), None of no values; the smallest and the largest are exact."""
         if not self.count:
             return None
+        if level in (0, 1):
+            return self._max if level else self._min
         return min(max(float(self._sketch.get_quantile_value(level)), self._min), self._max)
 
     def to_plain(self) -> dict[str, Any]:
