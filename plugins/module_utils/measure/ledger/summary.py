@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict over everything that an audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Optional
+
+from ...platform.broker import watermark_of
+from .drain import Drain
+from .ranges import BrokerSide, Chosen
+from .result import (
+    Audit,
+    Basis,
+    CandleResult,
+    Cost,
+    RangeResult,
+    TierResult,
+    UpstreamResult,
+    ValuesResult,
+    Verdict,
+    weakest,
+    worst,
+)
+
+Finding = tuple[Verdict, str]
+
+
+def in_flight(result: TierResult, drain: Drain, useless: bool) -> TierResult:
+    """A comparison without offsets, with what is not known of it: what is missing may still be on its way."""
+    notes = [result.reason]
+    verdict = result.verdict
+    if useless:
+        notes.append("its offset column is the same in all rows")
+    if verdict is Verdict.LOST and (drain.lag or not drain.known):
+        verdict = Verdict.DUPLICATED if result.duplicated else Verdict.INCONCLUSIVE
+        notes.append(f"{drain.lag} records not taken in yet" if drain.lag else "; ".join(drain.unknown))
+    return replace(result, verdict=verdict, reason="; ".join(notes))
+
+
+def upstream(expected: Mapping[str, int], topics: Mapping[str, str], broker: BrokerSide) -> tuple[UpstreamResult, ...]:
+    """What sources sent beside what the broker has of it."""
+    results = []
+    for exchange, count in sorted(expected.items()):
+        seen = broker.count(topics[exchange])
+        results.append(UpstreamResult(exchange, count, seen, max(0, count - seen), max(0, seen - count)))
+    return tuple(results)
+
+
+def summarise(
+    chosen: Chosen,
+    broker: BrokerSide,
+    drain: Drain,
+    cost: Cost,
+    sources: tuple[UpstreamResult, ...],
+    tiers: tuple[TierResult, ...],
+    values: Optional[ValuesResult],
+    candles: tuple[CandleResult, ...],
+) -> Audit:
+    """The whole result."""
+    records = broker.count()
+    audited = [tier for tier in tiers if not tier.reason.startswith(NOT_HERE)]
+    findings = _range_findings(chosen, broker, drain, records)
+    findings += _upstream_findings(sources, chosen)
+    findings += [(tier.verdict, f"{_name(tier)}: {tier.reason}") for tier in audited]
+    findings += [(Verdict.INCONCLUSIVE, "no tier was compared")] if not audited else []
+    findings += [(values.verdict, values.reason)] if values is not None else []
+    compared = any(candle.compared for candle in candles)
+    # A day's candle is hardly ever closed: it counts for nothing as long as others were compared.
+    findings += [
+        (c.verdict, f"{c.tier}: {c.reason}") for c in candles if not (compared and c.windows and not c.compared)
+    ]
+    verdict = worst(found for found, _ in findings)
+    bases = [tier.basis for tier in audited if tier.basis is not None]
+    basis = weakest(bases)
+    reasons = [text for found, text in findings if found is verdict and found is not Verdict.EXACT]
+    if verdict is Verdict.EXACT:
+        reasons = [f"{records} records, each once in {len(audited)} tiers"]
+    notes = [f"{chosen.bounded} older offsets left out (max_records)"] if chosen.bounded else []
+    return Audit(
+        basis,
+        _why_basis(basis, audited),
+        verdict,
+        "; ".join(reasons + notes),
+        tuple(
+            RangeResult(partition.topic, partition.number, extent.low, extent.high, len(broker.offsets[partition]))
+            for partition, extent in sorted(broker.extents.items())
+        ),
+        watermark_of(broker.extents),
+        sources,
+        tiers,
+        values,
+        candles,
+        cost,
+    )
+
+
+NOT_HERE = "not audited here"
+
+
+def _range_findings(chosen: Chosen, broker: BrokerSide, drain: Drain, records: int) -> list[Finding]:
+    findings = []
+    if not records:
+        findings.append((Verdict.INCONCLUSIVE, "the range holds no record"))
+    gone = chosen.expired + sum(
+        extent.low - chosen.extents[partition].low for partition, extent in broker.extents.items()
+    )
+    if gone:
+        findings.append((Verdict.INCONCLUSIVE, f"the broker no longer had {gone} offsets of the range"))
+    if drain.lag:
+        findings.append((Verdict.INCONCLUSIVE, f"consumers had {drain.lag} records of the range still to take in"))
+    return findings
+
+
+def _upstream_findings(sources: Sequence[UpstreamResult], chosen: Chosen) -> list[Finding]:
+    findings: list[Finding] = []
+    if sources and (chosen.bounded or chosen.expired):
+        return [(Verdict.INCONCLUSIVE, "what was sent cannot be held against a part of the range")]
+    for source in sources:
+        if source.lost:
+            findings.append(
+                (Verdict.LOST, f"{source.exchange}: {source.lost} of {source.expected} never in the broker")
+            )
+        if source.surplus:
+            text = f"{source.exchange}: {source.surplus} records more in the broker than the {source.expected} sent"
+            findings.append((Verdict.DUPLICATED, text))
+    return findings
+
+
+def _name(tier: TierResult) -> str:
+    return f"{tier.tier} ({tier.exchange})" if tier.exchange else tier.tier
+
+
+def _why_basis(basis: Basis, tiers: Sequence[TierResult]) -> str:
+    if basis is Basis.OFFSETS:
+        return "every tier carries topic, partition and offset of its records"
+    without = [f"{_name(tier)}: {tier.reason}" for tier in tiers if tier.basis is basis]
+    return "; ".join(without) or "no tier could be read"
