@@ -38,7 +38,7 @@ options:
       - V(part_log) takes the parts of the candle tables from C(system.part_log), which is exact.
       - V(auto) takes the best there is.
     type: str
-    choices: [auto, part_log]
+    choices: [auto, part_log, probe]
     default: auto
   drain_timeout:
     description: Seconds to wait at most, from the end of the window, until all is committed and logged.
@@ -99,8 +99,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.measure import CommitSource, Wish, measure
+from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.measure import Wish, measure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.model import Span
+from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.plan import CommitSource
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.session import Limits
 from ansible_collections.k2.hardening.plugins.module_utils.profile.arguments import profile_argument
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
@@ -113,7 +114,7 @@ def main() -> None:
             "window_start_us": {"type": "int", "required": True},
             "window_end_us": {"type": "int", "required": True},
             "target_ms": {"type": "float", "required": True},
-            "commit_source": {"type": "str", "choices": ["auto", "part_log"], "default": "auto"},
+            "commit_source": {"type": "str", "choices": ["auto", "part_log", "probe"], "default": "auto"},
             "drain_timeout": {"type": "int", "default": 60},
             "cut_warm_up": {"type": "bool", "default": True},
             "query_timeout": {"type": "int", "default": 60},

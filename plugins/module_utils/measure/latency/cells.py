@@ -14,7 +14,7 @@ from ...platform.clickhouse import Value
 from .columns import Moment
 from .commits import Commits
 from .model import EXCEEDING_LEVELS, LEVELS, Cell, Quantiles, Span
-from .route import COMMITTED
+from .selection import Selection
 from .session import Session, integer, integers, literal
 
 CellName = tuple[str, str]
@@ -29,23 +29,11 @@ class Rows:
     start: Moment
     span: Span
 
-    def selected(self) -> str:
-        """SQL: exchange, start_us, block_us, valid."""
-        source = self.commits.route.source
-        written = source.moments[COMMITTED]
-        return (
-            f"SELECT {source.exchange} AS k2_exchange, assumeNotNull({self.start.as_us()}) AS start_us, "
-            f"{written.as_us()} AS block_us, intDiv(start_us - {self.span.start_us}, 1000000) AS second, "
-            f"{source.valid} AS valid FROM {source.tier.table} WHERE {self.condition()}"
-        )
-
-    def condition(self) -> str:
-        """SQL: which rows of the source these are."""
-        written = self.commits.route.source.moments[COMMITTED]
-        return (
-            f"{self.start.bounds(self.span.start_us, self.span.end_us)} "
-            f"AND {written.bounds(self.commits.low_us, self.commits.high_us + 1)}"
-        )
+    @property
+    def selection(self) -> Selection:
+        """Which rows these are."""
+        commits = self.commits
+        return Selection(commits.route.source, self.start, self.span, commits.low_us, commits.high_us)
 
     def blocks(self, by: str = "") -> str:
         """SQL: by exchange and insert block (and column ``by``) the starts of valid rows, and their commits."""
@@ -54,7 +42,7 @@ class Rows:
         return (
             f"SELECT {keys}, groupArrayIf(start_us, valid) AS starts, countIf(NOT valid) AS invalid, "
             f"if(empty(any(c.committed)), {zeros}, any(c.committed)) AS commits, any(c.ambiguous) AS unsure "
-            f"FROM ({self.selected()}) AS r ANY LEFT JOIN ({self.commits.query()}) AS c USING (block_us) "
+            f"FROM ({self.selection.query()}) AS r ANY LEFT JOIN ({self.commits.query()}) AS c USING (block_us) "
             f"GROUP BY {keys}"
         )
 

@@ -87,19 +87,20 @@ class Commits:
         source = self.route.source
         written = source.moments[COMMITTED]
         return (
-            "SELECT block_us, sipHash64(arraySort(groupArray((partition_id, rows)))) AS class FROM ("
-            f"SELECT {written.as_us()} AS block_us, toString(_partition_id) AS partition_id, count() AS rows "
+            "SELECT k2_block AS block_us, sipHash64(arraySort(groupArray((k2_partition, k2_rows)))) AS class FROM ("
+            f"SELECT {written.as_us()} AS k2_block, toString(_partition_id) AS k2_partition, count() AS k2_rows "
             f"FROM {source.tier.table} WHERE {written.bounds(self.low_us - MARGIN_US, self.high_us + MARGIN_US)} "
-            "GROUP BY block_us, partition_id) GROUP BY block_us"
+            "GROUP BY k2_block, k2_partition) GROUP BY k2_block"
         )
 
     def _inserts(self) -> str:
-        """SQL: an insert of several blocks wrote several parts into a partition; the n-th of each make the n-th block."""
+        """SQL: inserts, block by block: of several parts in a partition the n-th of each make up the n-th block."""
         return (
             "SELECT query_id, min(logged) AS first, sipHash64(arraySort(groupArray((partition_id, rows)))) AS class "
             "FROM (SELECT query_id, partition_id, rows, toUnixTimestamp64Micro(event_time_microseconds) AS logged, "
-            "row_number() OVER (PARTITION BY query_id, partition_id ORDER BY event_time_microseconds, part_name) AS number "
-            f"FROM {self.log} WHERE {self._logged([self.route.source.table])}) GROUP BY query_id, number"
+            "row_number() OVER ("
+            "PARTITION BY query_id, partition_id ORDER BY event_time_microseconds, part_name) AS nth "
+            f"FROM {self.log} WHERE {self._logged([self.route.source.table])}) GROUP BY query_id, nth"
         )
 
     def _candles(self) -> str:
@@ -111,20 +112,24 @@ class Commits:
         )
 
     def _logged(self, tables: Sequence[Table]) -> str:
-        low_us = self.low_us - MARGIN_US
-        return (
-            f"event_type = 'NewPart' AND error = 0 AND query_id != '' "
-            f"AND event_date >= toDate(fromUnixTimestamp64Micro(toInt64({low_us - _DAY_US}))) "
-            f"AND event_time >= toDateTime(intDiv({low_us}, 1000000)) "
-            f"AND event_time_microseconds >= fromUnixTimestamp64Micro(toInt64({low_us})) "
-            f"AND event_time <= toDateTime(intDiv({self.high_us + LONGEST_INSERT_US}, 1000000)) "
-            f"AND ({' OR '.join(_is(table) for table in tables)})"
-        )
+        return logged(tables, self.low_us - MARGIN_US, self.high_us + LONGEST_INSERT_US)
 
 
 def log_of(cluster: Optional[str]) -> str:
     """The log of parts of one server, or of all replicas of ``cluster``."""
     return f"clusterAllReplicas({literal(cluster)}, system.part_log)" if cluster else "system.part_log"
+
+
+def logged(tables: Sequence[Table], low_us: int, high_us: Optional[int] = None) -> str:
+    """SQL: which entries of the log are parts that inserts into ``tables`` made, from ``low_us`` to ``high_us``."""
+    latest = "" if high_us is None else f"AND event_time <= toDateTime(intDiv({high_us}, 1000000)) "
+    return (
+        "event_type = 'NewPart' AND error = 0 AND query_id != '' "
+        f"AND event_date >= toDate(fromUnixTimestamp64Micro(toInt64({low_us - _DAY_US}))) "
+        f"AND event_time >= toDateTime(intDiv({low_us}, 1000000)) {latest}"
+        f"AND event_time_microseconds >= fromUnixTimestamp64Micro(toInt64({low_us})) "
+        f"AND ({' OR '.join(_is(table) for table in tables)})"
+    )
 
 
 def _is(table: Table) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from .cells import Rows
 from .columns import bare_type
-from .route import COMMITTED, EXCHANGE, Source
+from .route import COMMITTED, EXCHANGE, Route, Source
+from .selection import Selection
 from .session import Session, integer
 
 
@@ -21,9 +21,8 @@ class Irregular:
     duplicates: Optional[int]
 
 
-def late_and_duplicate(session: Session, rows: Rows) -> dict[str, Irregular]:
+def late_and_duplicate(session: Session, route: Route, rows: Selection) -> dict[str, Irregular]:
     """Count both for each exchange that has a row."""
-    route = rows.commits.route
     late = _late(session, rows, _symbol(route.source, route.measurable[0].tier.key_columns))
     duplicates = _duplicates(session, rows)
     return {name: Irregular(late.get(name, 0), duplicates.get(name)) for name in {*late, *duplicates}}
@@ -35,12 +34,12 @@ def _symbol(source: Source, candle_key: tuple[str, ...]) -> str:
     return f"sipHash64({', '.join(shared)})" if shared else "0"
 
 
-def _late(session: Session, rows: Rows, symbol: str) -> dict[str, int]:
+def _late(session: Session, rows: Selection, symbol: str) -> dict[str, int]:
     """Rows whose time is older than the newest of their instrument in an earlier block.
 
     Only blocks that hold such a row are looked at row by row.
     """
-    source = rows.commits.route.source
+    source = rows.source
     moment = source.moments.get(EXCHANGE, rows.start)
     selected = (
         f"SELECT {source.exchange} AS k2_exchange, {symbol} AS k2_symbol, {moment.as_us()} AS k2_time, "
@@ -59,9 +58,9 @@ def _late(session: Session, rows: Rows, symbol: str) -> dict[str, int]:
     return {str(row[0]): integer(row[1]) for row in found.rows}
 
 
-def _duplicates(session: Session, rows: Rows) -> dict[str, int]:
+def _duplicates(session: Session, rows: Selection) -> dict[str, int]:
     """Rows beyond the first of each key; one with an empty part of its key cannot be told from others: left out."""
-    source = rows.commits.route.source
+    source = rows.source
     key = source.tier.key_columns or source.tier.offset_columns
     if not key:
         return {}

@@ -5,36 +5,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Optional
 
+from ...core.clock import rfc3339, utc_us
 from ...core.errors import K2Error
 from ...core.progress import Progress
-from ...platform.clickhouse import ClickHouseClient, QueryError
+from ...platform.clickhouse import ClickHouseClient
 from ...profile.model import Profile
 from .cells import CellName, Rows, complete, milliseconds, read_cells
 from .columns import Moment
-from .commits import Commits, log_of
+from .commits import Commits
 from .counts import late_and_duplicate
-from .model import Cell, End, Latency, Refusal, Span, Start, WarmUp
-from .route import COMMITTED, EXCHANGE, RECEIVED, Route, find_route
-from .segments import measure_segments
+from .histogram import Scrape, read_all, wanted
+from .model import Cell, Cost, Latency, Refusal, Span, WarmUp
+from .plan import CommitSource, Plan, make_plan
+from .probe import Prober, probed_cells
+from .route import COMMITTED
+from .segments import measure_segments, segments_of
+from .selection import Selection
 from .session import Limits, Session, integer
 from .survey import FINENESS, Survey, refuse_coarse, survey
 from .warm_up import mser5
-from .watch import SteadyClock, settle, watch
+from .watch import SteadyClock, settle, wait_for, watch
 
 # Means of more insert blocks than this are not brought back.
 MOST_BLOCKS = 200_000
-
-
-class CommitSource(Enum):
-    """Where commits are read from."""
-
-    AUTO = "auto"
-    PART_LOG = "part_log"
-    PROBE = "probe"
 
 
 @dataclass(frozen=True)
@@ -58,129 +54,188 @@ class Wish:
 def measure(profile: Profile, wish: Wish, progress_file: Optional[Path]) -> Latency:
     """Wait for the window's end, then until all is committed, and measure.
 
-    Raises K2Error where nothing can be said of any cell: no section or tier to measure, database unreachable, table or
-    column missing, more rows than allowed.
+    Raises K2Error where nothing can be said of any cell: an empty window, no section or tier to measure, a database
+    that cannot be reached, a table or column that is missing, more rows than allowed.
     """
     if profile.clickhouse is None:
         raise K2Error("latency cannot be measured", expected="a section k2_clickhouse in the profile", seen="none")
-    session = Session(ClickHouseClient(profile.clickhouse), wish.limits)
-    route = find_route(profile, session)
-    start = find_start(profile, route)
-    clock = SteadyClock.now()
-    began = route.source.moments.get(start.moment or "")
-    with Progress(progress_file, "measuring latency", unit="s") as progress:
-        if began is not None:
-            watch(session, route.source, began, wish.window, clock, progress)
-        result = _measure(profile, wish, session, route, start, began, progress)
-    if abs(clock.worst_us) > wish.needed_us:
-        why = f"the clock of this machine was set by {clock.worst_us / 1000:+.1f} ms during the watch"
-        result = replace(result, cells=tuple(replace(cell, why=cell.why or why) for cell in result.cells))
-    return replace(result, cost=session.cost)
-
-
-def find_start(profile: Profile, route: Route) -> Start:
-    """Where the path begins, and whether a verdict may rest on it.
-
-    The exchange's time counts where its clock is the platform's own; else the receipt by the platform, where a column
-    of the source tells it; else the exchange's time, for information.
-    """
-    moments = route.source.moments
-    if EXCHANGE in moments and profile.platform.clock.exchanges_share_it:
-        return _start(moments[EXCHANGE], True, "the exchanges' times come from the platform's own clock")
-    if RECEIVED in moments:
-        why = "the exchanges' clocks are not the platform's, so the path begins at the receipt"
-        return _start(moments[RECEIVED], True, why)
-    if EXCHANGE in moments:
-        why = (
-            "not gated: the exchanges' clocks are not the platform's and their error is unknown, and no column of "
-            f"{route.source.tier.name} holds the receipt"
+    if wish.window.end_us <= wish.window.start_us:
+        raise K2Error(
+            "the window is empty",
+            expected="window_end_us after window_start_us",
+            seen=f"{rfc3339(wish.window.start_us)} to {rfc3339(wish.window.end_us)}",
         )
-        return _start(moments[EXCHANGE], False, why)
-    why = f"not measurable here: tier {route.source.tier.name} has no column for the hops {EXCHANGE} or {RECEIVED}"
-    return Start(None, route.source.tier.name, None, None, False, why)
+    client = ClickHouseClient(profile.clickhouse)
+    session, probing = Session(client, wish.limits), Session(client, wish.limits)
+    plan = make_plan(profile, session, wish.window, wish.commit_source, wish.cluster)
+    with Progress(progress_file, "measuring latency", unit="s") as progress:
+        latency = _Measurement(profile, wish, session, probing, plan, progress).run()
+    return replace(latency, cost=_sum(session.cost, probing.cost))
 
 
-def _start(moment: Moment, gated: bool, why: str) -> Start:
-    resolution_ms = None if moment.type_us is None else milliseconds(moment.type_us)
-    return Start(moment.name, moment.tier, moment.column, resolution_ms, gated, why)
+class _Measurement:
+    """One measurement; its parts share what does not change between them."""
 
+    def __init__(
+        self, profile: Profile, wish: Wish, session: Session, probing: Session, plan: Plan, progress: Progress
+    ) -> None:
+        self._profile = profile
+        self._wish = wish
+        self._session = session
+        self._probing = probing
+        self._plan = plan
+        self._progress = progress
+        self._source = plan.route.source
+        self._scrapes: Optional[tuple[Scrape, Scrape]] = None
 
-def _measure(
-    profile: Profile,
-    wish: Wish,
-    session: Session,
-    route: Route,
-    start: Start,
-    began: Optional[Moment],
-    progress: Progress,
-) -> Latency:
-    """What there is to say after the watch."""
-    blank = Latency(
-        window=wish.window,
-        measured=wish.window,
-        warm_up=WarmUp("MSER-5", 0.0, 0),
-        start=start,
-        end=End("none", None, start.why),
-        refused=(),
-        cells=_unmeasured(profile, route, start.why),
-        rows_in_window=0,
-        cost=session.cost,
-    )
-    written = route.source.moments.get(COMMITTED)
-    if began is None:
-        return _with_segments(profile, session, blank, None)
-    if written is None:
-        why = f"not measurable here: tier {route.source.tier.name} has no column for the hop {COMMITTED}"
-        blank = replace(blank, end=End("none", None, why), cells=_unmeasured(profile, route, why))
-        return _with_segments(profile, session, blank, None)
-    log = log_of(wish.cluster)
-    why_not = log_missing(session, log)
-    if why_not is not None:
-        why = f"not measurable here: {why_not}"
-        blank = replace(blank, end=End("none", None, why), cells=_unmeasured(profile, route, why))
-        return _with_segments(profile, session, blank, None)
+    def run(self) -> Latency:
+        plan, wish = self._plan, self._wish
+        clock = SteadyClock.now()
+        prober = Prober(self._probing, plan.route) if plan.end.source == "probe" else None
+        try:
+            self._watch(clock)
+            if plan.start is None or plan.end.source == "none":
+                result = self._without_path(self._blank(plan.end.why), None)
+            else:
+                result = self._path(plan.start, prober)
+        finally:
+            if prober is not None:
+                prober.stop()
+        clock.look()
+        if abs(clock.worst_us) > wish.needed_us:
+            why = f"the clock of this machine was set by {clock.worst_us / 1000:+.1f} ms during the watch"
+            result = replace(result, cells=tuple(replace(cell, why=cell.why or why) for cell in result.cells))
+        return result
 
-    def commits(blocks: Span) -> Commits:
-        return Commits(route, log, blocks.start_us, blocks.end_us)
+    def _watch(self, clock: SteadyClock) -> None:
+        metrics = wanted(self._profile, segments_of(self._profile)) if self._wish.window.end_us > utc_us() else ()
+        wait_for(self._wish.window, clock, self._progress)
+        before = read_all(self._profile, metrics) if metrics else None
+        watch(self._session, self._source, self._plan.start, self._wish.window, clock, self._progress)
+        if before is not None:
+            self._scrapes = (before, read_all(self._profile, metrics))
 
-    moment = began
-    seen = settle(
-        lambda: survey(session, route.source, moment, wish.window),
-        commits,
-        session,
-        wish.window,
-        wish.drain_timeout_s,
-        progress,
-    )
-    blank = replace(blank, rows_in_window=seen.rows, end=_end_of_log(route, wish))
-    refused, reasons = _refusals(wish, seen, began, written)
-    blank = replace(blank, refused=refused)
-    if seen.blocks is None:
-        why = "no row of the window was found"
-        blank = replace(blank, cells=_unmeasured(profile, route, why))
-        return _with_segments(profile, session, blank, None)
-    if "" in reasons:
-        blank = replace(blank, cells=_unmeasured(profile, route, f"not measurable here: {reasons['']}"))
-        return _with_segments(profile, session, blank, None)
-    rows = Rows(commits(seen.blocks), began, wish.window)
-    if wish.cut_warm_up:
-        rows, warm_up = cut_warm_up(session, rows)
-        blank = replace(blank, warm_up=warm_up, measured=rows.span)
-    cells = complete(session, rows, read_cells(session, rows))
-    cells = _counted(session, rows, cells)
-    named = tuple(
-        _explained(cells.get((cell.kind, cell.name), cell), reasons) for cell in _unmeasured(profile, route, None)
-    )
-    return _with_segments(profile, session, replace(blank, cells=named), rows)
+    def _path(self, start: Moment, prober: Optional[Prober]) -> Latency:
+        wish, window = self._wish, self._wish.window
+        seen = settle(
+            lambda: survey(self._session, self._source, start, window),
+            lambda seen: self._pending(seen, prober),
+            window,
+            wish.drain_timeout_s,
+            self._progress,
+        )
+        end = self._plan.end
+        if prober is not None:
+            prober.stop()
+            end = replace(
+                end,
+                resolution_ms=milliseconds(prober.gap_us),
+                why=f"{end.why}; {len(prober.probes)} probes, at most {milliseconds(prober.gap_us):g} ms apart"
+                + (f"; some failed: {prober.trouble}" if prober.trouble else ""),
+            )
+        refused, reasons = self._refusals(seen, start)
+        result = replace(self._blank(None), rows_in_window=seen.rows, end=end, refused=refused)
+        blocks = seen.blocks
+        if blocks is None:
+            return self._without_path(result, "no row of the window was found")
+        if "" in reasons:
+            return self._without_path(result, f"not measurable here: {reasons['']}")
+        cells: dict[CellName, Cell]
+        if prober is not None:
+            selection = Selection(self._source, start, window, blocks.start_us, blocks.end_us)
+            cells = probed_cells(self._session, self._plan.route, selection, prober)
+            why = f"commits are known between two probes only, {milliseconds(prober.gap_us):g} ms apart at most"
+            return self._with_cells(result, selection, seen, cells, reasons, None, why)
+        rows = Rows(self._commits(blocks), start, window)
+        if wish.cut_warm_up:
+            rows, warm_up = cut_warm_up(self._session, rows)
+            result = replace(result, warm_up=warm_up, measured=rows.span)
+        cells = complete(self._session, rows, read_cells(self._session, rows))
+        return self._with_cells(result, rows.selection, seen, cells, reasons, rows, end.why)
 
+    def _commits(self, blocks: Span) -> Commits:
+        return Commits(self._plan.route, self._plan.log, blocks.start_us, blocks.end_us)
 
-def log_missing(session: Session, log: str) -> Optional[str]:
-    """Why the log of parts cannot be read, if it cannot."""
-    try:
-        session.ask(f"SELECT query_id, error, event_time_microseconds FROM {log} WHERE event_date = today() LIMIT 1")
-    except QueryError as error:
-        return f"{log} cannot be read: {error.seen.splitlines()[0]}"
-    return None
+    def _pending(self, seen: Survey, prober: Optional[Prober]) -> tuple[int, int]:
+        if seen.blocks is None:
+            return 0, 0
+        if prober is not None:
+            return len({s.last_block_us for s in seen.sights}), prober.pending()
+        blocks, without = self._session.ask(self._commits(seen.blocks).unmatched()).rows[0]
+        return integer(blocks), integer(without)
+
+    def _refusals(self, seen: Survey, start: Moment) -> tuple[tuple[Refusal, ...], dict[str, str]]:
+        """Columns that are too coarse, and the reasons by exchange; the reason of all is that of the empty name."""
+        needed_us = self._wish.needed_us
+        refused: list[Refusal] = []
+        reasons: dict[str, str] = {}
+        for moment, values_us in ((start, None), (self._source.moments[COMMITTED], seen.written_us())):
+            refusal = refuse_coarse(moment, needed_us, values_us if seen.rows else None)
+            if refusal is not None:
+                refused.append(refusal)
+                reasons.setdefault("", refusal.reason)
+        for sight in seen.sights if not reasons else ():
+            refusal = refuse_coarse(start, needed_us, sight.start_us, f" of {sight.exchange}")
+            if refusal is not None:
+                refused.append(refusal)
+                reasons[sight.exchange] = refusal.reason
+        return tuple(refused), reasons
+
+    def _blank(self, why: Optional[str]) -> Latency:
+        """The result before anything is measured: every exchange and candle has its cell."""
+        route, window = self._plan.route, self._wish.window
+        cells = [Cell("exchange", name, why) for name in self._source.exchanges(self._profile)]
+        for candle in route.candles:
+            reason = why if candle.why_not is None else f"not measurable here: {candle.why_not}"
+            cells.append(Cell("candle", candle.tier.name, reason))
+        cut = self._wish.cut_warm_up and self._plan.end.source == "part_log"
+        nothing = WarmUp("MSER-5" if cut else "none", 0.0, 0)
+        cost = self._session.cost
+        return Latency(window, window, nothing, self._plan.begin, self._plan.end, (), tuple(cells), 0, cost)
+
+    def _without_path(self, result: Latency, why: Optional[str]) -> Latency:
+        cells = tuple(replace(cell, why=cell.why or why) for cell in result.cells)
+        return self._with_segments(replace(result, cells=cells), None, why or result.end.why)
+
+    def _with_cells(
+        self,
+        result: Latency,
+        selection: Selection,
+        seen: Survey,
+        cells: Mapping[CellName, Cell],
+        reasons: Mapping[str, str],
+        rows: Optional[Rows],
+        why_no_commit: str,
+    ) -> Latency:
+        counted = self._counted(replace(selection, span=result.measured), cells)
+        rows_of = {sight.exchange: sight.rows for sight in seen.sights}
+        named = []
+        for blank in result.cells:
+            cell = counted.get((blank.kind, blank.name), blank)
+            entered = rows_of.get(blank.name, 0) if blank.kind == "exchange" else seen.rows
+            named.append(_explained(cell, reasons, entered, seen.without_start))
+        return self._with_segments(replace(result, cells=tuple(named)), rows, why_no_commit)
+
+    def _counted(self, selection: Selection, cells: Mapping[CellName, Cell]) -> dict[CellName, Cell]:
+        """``cells`` with the counts of irregular rows; a candle's are those of all exchanges together."""
+        by_exchange = late_and_duplicate(self._session, self._plan.route, selection)
+        late = sum(each.late or 0 for each in by_exchange.values())
+        known = [each.duplicates for each in by_exchange.values() if each.duplicates is not None]
+        counted = {}
+        for (kind, name), cell in cells.items():
+            if kind == "exchange":
+                own = by_exchange.get(name)
+                counts = (own.late, own.duplicates) if own else (0, 0 if known else None)
+            else:
+                counts = (late, sum(known) if known else None)
+            counted[kind, name] = replace(cell, late=counts[0], duplicates=counts[1])
+        return counted
+
+    def _with_segments(self, result: Latency, rows: Optional[Rows], why_no_commit: str) -> Latency:
+        cells, refused = measure_segments(
+            self._profile, self._session, result.measured, rows, why_no_commit, self._scrapes
+        )
+        return replace(result, cells=(*result.cells, *cells), refused=(*result.refused, *refused))
 
 
 def cut_warm_up(session: Session, rows: Rows) -> tuple[Rows, WarmUp]:
@@ -194,76 +249,33 @@ def cut_warm_up(session: Session, rows: Rows) -> tuple[Rows, WarmUp]:
     span = rows.span
     if cut:
         first = integer(found[cut][0])
-        began = session.ask(f"SELECT min(start_us) FROM ({rows.selected()}) WHERE block_us = {first}").scalar()
+        began = session.ask(f"SELECT min(start_us) FROM ({rows.selection.query()}) WHERE block_us = {first}").scalar()
         span = replace(span, start_us=max(span.start_us, integer(began)))
     return replace(rows, span=span), WarmUp("MSER-5", (span.start_us - rows.span.start_us) / 1e6, len(found))
 
 
-def _end_of_log(route: Route, wish: Wish) -> End:
-    tables = ", ".join(candle.table.name for candle in route.measurable)
-    where = f"all replicas of cluster {wish.cluster}" if wish.cluster else "system.part_log"
-    why = f"commit of the parts of {tables} (NewPart in {where}), the last of them for an exchange"
-    return End("part_log", milliseconds(1), why)
+def _explained(cell: Cell, reasons: Mapping[str, str], entered: int, without_start: int) -> Cell:
+    """``cell`` with why it cannot be used, if it cannot; rows without a start may be anybody's."""
+    cell = replace(cell, unattributed=cell.unattributed + without_start)
+    why: Optional[str] = None
+    if cell.kind == "exchange" and cell.name in reasons:
+        why = f"not measurable here: {reasons[cell.name]}"
+    elif cell.kind == "candle" and reasons:
+        why = "not measurable here: " + "; ".join(reasons.values())
+    elif not cell.n and cell.invalid and not cell.unattributed:
+        why = f"none of {cell.invalid} rows is valid"
+    elif not cell.n and entered:
+        why = f"none of {entered} rows has a known commit"
+    elif not cell.n:
+        why = "no row of the window was found"
+    return replace(cell, why=cell.why or why)
 
 
-def _refusals(wish: Wish, seen: Survey, began: Moment, written: Moment) -> tuple[tuple[Refusal, ...], dict[str, str]]:
-    """Columns that are too coarse, and the reasons by exchange; the reason of all is that of the empty name."""
-    refused: list[Refusal] = []
-    reasons: dict[str, str] = {}
-    for moment, values_us in ((began, None), (written, seen.written_us())):
-        refusal = refuse_coarse(moment, wish.needed_us, values_us if seen.rows else None)
-        if refusal is not None:
-            refused.append(refusal)
-            reasons.setdefault("", refusal.reason)
-    for sight in seen.sights if not reasons else ():
-        refusal = refuse_coarse(began, wish.needed_us, sight.start_us, f" of {sight.exchange}")
-        if refusal is not None:
-            refused.append(refusal)
-            reasons[sight.exchange] = refusal.reason
-    return tuple(refused), reasons
-
-
-def _unmeasured(profile: Profile, route: Route, why: Optional[str]) -> tuple[Cell, ...]:
-    """The cells of all exchanges and candles without a value."""
-    names = [("exchange", name) for name in route.source.exchanges(profile)]
-    cells = [Cell(kind, name, why) for kind, name in names]
-    for candle in route.candles:
-        reason = why if candle.why_not is None else f"not measurable here: {candle.why_not}"
-        cells.append(Cell("candle", candle.tier.name, reason))
-    return tuple(cells)
-
-
-def _counted(session: Session, rows: Rows, cells: Mapping[CellName, Cell]) -> dict[CellName, Cell]:
-    """``cells`` with the counts of irregular rows; a candle's are those of all exchanges together."""
-    by_exchange = late_and_duplicate(session, rows)
-    late = [each.late for each in by_exchange.values() if each.late is not None]
-    duplicates = [each.duplicates for each in by_exchange.values() if each.duplicates is not None]
-    counted = {}
-    for (kind, name), cell in cells.items():
-        if kind == "exchange":
-            own = by_exchange.get(name)
-            counts = (own.late, own.duplicates) if own else (0, None)
-        else:
-            counts = (sum(late), sum(duplicates) if duplicates else None)
-        counted[kind, name] = replace(cell, late=counts[0], duplicates=counts[1])
-    return counted
-
-
-def _explained(cell: Cell, reasons: Mapping[str, str]) -> Cell:
-    """``cell`` with why it cannot be used, if it cannot."""
-    if cell.why is not None:
-        return cell
-    if reasons and cell.kind == "exchange" and cell.name in reasons:
-        return replace(cell, why=f"not measurable here: {reasons[cell.name]}")
-    if reasons and cell.kind == "candle":
-        return replace(cell, why="not measurable here: " + "; ".join(reasons.values()))
-    if not cell.n and cell.unattributed:
-        return replace(cell, why=f"none of {cell.unattributed} rows has a known commit")
-    if not cell.n:
-        return replace(cell, why="no row of the window was found")
-    return cell
-
-
-def _with_segments(profile: Profile, session: Session, result: Latency, rows: Optional[Rows]) -> Latency:
-    cells, refused = measure_segments(profile, session, result.measured, rows, result.end.why)
-    return replace(result, cells=(*result.cells, *cells), refused=(*result.refused, *refused))
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(
+        one.queries + other.queries,
+        one.rows_read + other.rows_read,
+        one.bytes_read + other.bytes_read,
+        round(one.elapsed_s + other.elapsed_s, 6),
+        one.without_limits or other.without_limits,
+    )

@@ -37,7 +37,7 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Start:
-    """Where the path begins; ``moment`` is None where no column can tell, ``gated`` whether a verdict may rest on it."""
+    """Where the path begins; ``moment`` is None where no column tells, ``gated`` whether a verdict may rest on it."""
 
     moment: Optional[str]
     tier: Optional[str]

@@ -12,6 +12,7 @@ from ...profile.model import CANDLES, DEFAULT_SEGMENTS, Profile, Segment, Store
 from .cells import Rows, complete, read_cells
 from .columns import Moment, coarseness
 from .commits import LONGEST_INSERT_US
+from .histogram import Scrape, growth
 from .model import Cell, Refusal, Span
 from .route import COMMITTED, EXCHANGE, Source, read_source
 from .session import Session, integer, literal
@@ -39,24 +40,23 @@ class Pairs:
 
     def selected(self) -> str:
         """SQL: exchange, start_us, end_us (NULL where it is not known), block_us, second."""
-        second = f"intDiv(start_us - {self.span.start_us}, 1000000) AS second"
+        names = (
+            "SELECT k2_exchange, k2_start AS start_us, k2_end AS end_us, k2_block AS block_us, "
+            f"intDiv(k2_start - {self.span.start_us}, 1000000) AS second"
+        )
+        beginning = f"{self.first.exchange} AS k2_exchange, assumeNotNull({self.start.as_us()}) AS k2_start"
+        ending = f"{self.end.as_us()} AS k2_end, {self._block()} AS k2_block"
         if self.first is self.second:
-            return (
-                f"SELECT {self.first.exchange} AS k2_exchange, assumeNotNull({self.start.as_us()}) AS start_us, "
-                f"{self.end.as_us()} AS end_us, {self._block()} AS block_us, {second} FROM {self.first.tier.table} "
-                f"WHERE {self._beginning()}"
-            )
-        keys = range(len(self.first.tier.offset_columns))
+            return f"{names} FROM (SELECT {beginning}, {ending} FROM {self.first.tier.table} WHERE {self._beginning()})"
         left = ", ".join(f"{name} AS k2_{i}" for i, name in enumerate(self.first.tier.offset_columns))
         right = ", ".join(f"{name} AS k2_{i}" for i, name in enumerate(self.second.tier.offset_columns))
+        keys = ", ".join(f"k2_{i}" for i in range(len(self.first.tier.offset_columns)))
         low, high = self.span.start_us - EARLIEST_US, self.span.end_us + LONGEST_INSERT_US
         return (
-            f"SELECT k2_exchange, start_us, if(found, end_us, NULL) AS end_us, block_us, {second} FROM "
-            f"(SELECT {left}, {self.first.exchange} AS k2_exchange, assumeNotNull({self.start.as_us()}) AS start_us "
-            f"FROM {self.first.tier.table} WHERE {self._beginning()}) AS a ANY LEFT JOIN "
-            f"(SELECT {right}, {self.end.as_us()} AS end_us, {self._block()} AS block_us, true AS found "
-            f"FROM {self.second.tier.table} WHERE {self.end.bounds(low, high)}) AS b "
-            f"USING ({', '.join(f'k2_{i}' for i in keys)})"
+            f"{names} FROM (SELECT a.k2_exchange, a.k2_start, if(b.k2_found, b.k2_end, NULL) AS k2_end, b.k2_block "
+            f"FROM (SELECT {left}, {beginning} FROM {self.first.tier.table} WHERE {self._beginning()}) AS a "
+            f"ANY LEFT JOIN (SELECT {right}, {ending}, true AS k2_found "
+            f"FROM {self.second.tier.table} WHERE {self.end.bounds(low, high)}) AS b USING ({keys}))"
         )
 
     def latencies(self, by: str = "") -> str:
@@ -100,24 +100,45 @@ class ToCandles:
         )
 
 
+def segments_of(profile: Profile) -> tuple[Segment, ...]:
+    """The segments that ``profile`` tells, else those of a market-data platform."""
+    return profile.load.segments if profile.load is not None else DEFAULT_SEGMENTS
+
+
 def measure_segments(
-    profile: Profile, session: Session, span: Span, rows: Optional[Rows], why_no_commit: str
+    profile: Profile,
+    session: Session,
+    span: Span,
+    rows: Optional[Rows],
+    why_no_commit: str,
+    scrapes: Optional[tuple[Scrape, Scrape]],
 ) -> tuple[tuple[Cell, ...], tuple[Refusal, ...]]:
     """The cells of all segments, and the columns that were refused.
 
-    ``rows`` are those of the path, None where commits are not known; ``why_no_commit`` says why.
+    ``rows`` are those of the path, None where their commits are not known; ``why_no_commit`` says why. ``scrapes`` were
+    taken at begin and end of the watch, None where the window was over before.
     """
-    segments = profile.load.segments if profile.load is not None else DEFAULT_SEGMENTS
     sources = _sources(profile, session)
     cells, refused = [], []
-    for segment in segments:
+    for segment in segments_of(profile):
         try:
             cells.append(_measure(profile, session, segment, sources, span, rows, why_no_commit))
         except NotMeasurable as reason:
-            cells.append(Cell("segment", segment.name, f"not measurable here: {reason}"))
             if reason.refusal is not None:
                 refused.append(reason.refusal)
+            cells.append(_by_histogram(profile, segment, str(reason), scrapes))
     return tuple(cells), tuple(refused)
+
+
+def _by_histogram(profile: Profile, segment: Segment, why_not: str, scrapes: Optional[tuple[Scrape, Scrape]]) -> Cell:
+    """What the services' own histogram tells where columns cannot, for the reason ``why_not``."""
+    metric = profile.metric_names.get(segment.histogram or "")
+    if metric is None:
+        return Cell("segment", segment.name, f"not measurable here: {why_not}")
+    if scrapes is None:
+        why = f"{why_not}; the histogram {metric} tells only what happens while it is watched"
+        return Cell("segment", segment.name, f"not measurable here: {why}")
+    return growth(segment, metric, *scrapes)
 
 
 def _sources(profile: Profile, session: Session) -> tuple[Source, ...]:
@@ -147,9 +168,7 @@ def _measure(
     if segment.end == CANDLES:
         lags = to_candles = _to_candles(segment, rows, why_no_commit)
         start, end = to_candles.rows.start, None
-        seen = (
-            f"SELECT k2_exchange, start_us, CAST(NULL, 'Nullable(Int64)') AS end_us FROM ({to_candles.rows.selected()})"
-        )
+        seen = f"SELECT *, CAST(NULL, 'Nullable(Int64)') AS end_us FROM ({to_candles.rows.selection.query()})"
     else:
         lags = pairs = _pairs(segment, sources, span)
         start, end, seen = pairs.start, pairs.end, pairs.selected()

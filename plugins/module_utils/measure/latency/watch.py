@@ -12,7 +12,6 @@ from ...core.clock import Deadline, monotonic_ns, utc_us
 from ...core.errors import K2Error
 from ...core.progress import Progress
 from .columns import Moment
-from .commits import Commits
 from .model import Span
 from .route import COMMITTED, Source
 from .session import Session, integer
@@ -46,8 +45,17 @@ class SteadyClock:
             self.worst_us = drift_us
 
 
+def wait_for(window: Span, clock: SteadyClock, progress: Progress) -> None:
+    """Wait until ``window`` begins."""
+    deadline = Deadline.after(max(0.0, (window.start_us - utc_us()) / 1e6))
+    while not deadline.passed:
+        clock.look()
+        progress.update(message=f"begins in {deadline.remaining():.0f} s")
+        time.sleep(min(POLL_INTERVAL_S, deadline.remaining()))
+
+
 def watch(
-    session: Session, source: Source, start: Moment, window: Span, clock: SteadyClock, progress: Progress
+    session: Session, source: Source, start: Optional[Moment], window: Span, clock: SteadyClock, progress: Progress
 ) -> None:
     """Wait until ``window`` is over; tell rate and running p99, up to the write of ``source``, meanwhile.
 
@@ -69,15 +77,15 @@ def watch(
 
 def settle(
     look: Callable[[], Survey],
-    commits: Callable[[Span], Optional[Commits]],
-    session: Session,
+    pending: Callable[[Survey], tuple[int, int]],
     window: Span,
     drain_timeout_s: float,
     progress: Progress,
 ) -> Survey:
-    """Look until no more rows come and every insert block has a known commit, or ``drain_timeout_s`` after the window.
+    """Look until no more rows come and nothing is pending, or ``drain_timeout_s`` after the window.
 
-    Returns the last look.
+    ``pending`` tells how many insert blocks there are, and how many rows or blocks have no known commit yet. Returns
+    the last look.
     """
     deadline = Deadline.after(max(0.0, window.end_us / 1e6 + drain_timeout_s - utc_us() / 1e6))
     interval_s, rows, since_ns = 0.0, -1, monotonic_ns()
@@ -87,14 +95,10 @@ def settle(
         if seen.rows != rows:
             rows, since_ns = seen.rows, monotonic_ns()
         quiet_s = (monotonic_ns() - since_ns) / 1e9
-        blocks = seen.blocks
-        known = commits(blocks) if blocks is not None else None
-        count, without = 0, 0
-        if known is not None:
-            count, without = (integer(value) for value in session.ask(known.unmatched()).rows[0])
-        if blocks is not None and count > 1:
-            interval_s = (blocks.end_us - blocks.start_us) / 1e6 / (count - 1)
-        progress.update(message=f"{seen.rows} rows in {count} insert blocks, {without} of them not in the log yet")
+        count, without = pending(seen)
+        if seen.blocks is not None and count > 1:
+            interval_s = (seen.blocks.end_us - seen.blocks.start_us) / 1e6 / (count - 1)
+        progress.update(message=f"{seen.rows} rows in {count} insert blocks, {without} without a known commit yet")
         if deadline.passed or (not without and quiet_s >= max(LEAST_QUIET_S, QUIET_INTERVALS * interval_s)):
             return seen
         # A look at a long window costs: the server is left alone for a few times as long.
@@ -102,10 +106,10 @@ def settle(
         time.sleep(min(pause_s, deadline.remaining()))
 
 
-def _recent(session: Session, source: Source, start: Moment) -> str:
+def _recent(session: Session, source: Source, start: Optional[Moment]) -> str:
     written = source.moments.get(COMMITTED)
-    if written is None:
-        return f"{source.tier.name} has no time of writing to watch"
+    if written is None or start is None:
+        return f"{source.tier.name} has no times to watch"
     since = (utc_us() // 1_000_000 - RECENT_S) * 1_000_000
     ((count, p99),) = session.ask(
         f"SELECT count(), quantile(0.99)({written.as_us()} - {start.as_us()}) FROM {source.tier.table} "
