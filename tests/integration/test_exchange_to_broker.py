@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -11,12 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from k2lab.provision.kafka import kafka_home
-from k2lab.provision.paths import Paths
+from .kafka import free_ports, kafka, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXCHANGES = ("binance", "kraken", "coinbase")
@@ -35,70 +32,13 @@ SYMBOLS = {
     "kraken": "BCH/EUR,SC/EUR,XMR/USD",
     "coinbase": "BAND-BTC,BAND-GBP,DASH-BTC,NMR-EUR,NU-GBP,SKL-BTC,SKL-GBP,SKL-USD",
 }
-SERVER_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
-controller.listener.names=CONTROLLER
-log.dirs={data}
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-auto.create.topics.enable=false
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=400
-"""
-
 TradeKey = tuple[str, str, str, str]  # symbol, trade id or (Kraken) time in us, price, size
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"within {seconds} s: {what}"
-        time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [opened.getsockname()[1] for opened in sockets]
-
-
-def answers(bootstrap: str) -> bool:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    try:
-        return bool(admin.list_topics(timeout=1).brokers)
-    except confluent_kafka.KafkaException:
-        return False
 
 
 @pytest.fixture(scope="module")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    libs = kafka_home(Paths.discover())
-    assert libs.is_dir(), f"no Kafka in {libs}: run make setup"
-    directory = tmp_path_factory.mktemp("kafka")
-    client, controller = free_ports(2)
-    properties = directory / "server.properties"
-    properties.write_text(
-        SERVER_PROPERTIES.format(client=client, controller=controller, data=directory / "data"), encoding="utf-8"
-    )
-    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{libs}/*"]
-    cluster = "AAAAAAAAAAAAAAAAAAAAAQ"
-    storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-    subprocess.run([*java, *storage], check=True, timeout=60, stdout=subprocess.DEVNULL)
-    with (directory / "kafka.log").open("wb") as log:
-        broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
-    try:
-        wait_until(lambda: answers(f"127.0.0.1:{client}"), 60, f"Kafka answers, see {directory}/kafka.log")
-        yield f"127.0.0.1:{client}"
-    finally:
-        broker.kill()
-        broker.wait(10)
+    with kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker.bootstrap
 
 
 @dataclass

@@ -56,7 +56,7 @@ class Message(NamedTuple):
 
     key: bytes
     value: bytes
-    headers: tuple[Header, ...]
+    headers: list[Header]
 
 
 def _seconds(stamp: Stamp) -> str:
@@ -88,7 +88,7 @@ class Maker:
 
     def at(self, stamp: Stamp) -> Message:
         """The record of one place in the schedule."""
-        return Message(self.key(stamp), self.value(stamp), tuple([(name, text(stamp)) for name, text in self.headers]))
+        return Message(self.key(stamp), self.value(stamp), [(name, text(stamp)) for name, text in self.headers])
 
 
 def _compiled(template: str, where: str, values: Mapping[str, str]) -> Text:

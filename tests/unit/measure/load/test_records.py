@@ -42,7 +42,7 @@ def test_every_placeholder_is_filled_exactly() -> None:
     )
     assert (message.key, message.headers) == (
         b"LOAD/EUR",
-        (("received_at_us", b"1737118158000007"), ("source", b"load")),
+        [("received_at_us", b"1737118158000007"), ("source", b"load")],
     )
 
 
@@ -81,7 +81,7 @@ def test_recorded_records_keep_what_is_not_overwritten_digit_by_digit() -> None:
         '"T":1737118158000,"big":12345678901234567890.12300,"m":true,"note":"\\u00e9 100%"}'
     )
     assert message.key == b"LOAD/EUR"
-    assert message.headers == (("trace", b"\xff"), ("at", b"1737118158000007"))
+    assert message.headers == [("trace", b"\xff"), ("at", b"1737118158000007")]
 
 
 def test_a_text_around_a_placeholder_stays_around_it() -> None:
@@ -126,6 +126,13 @@ def test_trades_keep_their_digits_and_order(tmp_path: Path) -> None:
         "a": [Trade("0.10", "2", "buy"), Trade("1.5", "9", "sell")],
         "b": [Trade("3", "4.000", "sell")],
     }
+
+
+def test_a_side_that_was_not_recorded_follows_the_symbols_price(tmp_path: Path) -> None:
+    prices = [("X", "5"), ("X", "4"), ("Y", "1"), ("X", "4.0"), ("X", "6"), ("Y", "2")]
+    path = write(tmp_path, HEADER + "".join(f"a,{symbol},,5,,{price},1\n" for symbol, price in prices))
+    sides = [trade.side for trade in read_trades(path, ["a"])["a"]]
+    assert sides == ["buy", "sell", "buy", "sell", "buy", "buy"]
 
 
 @pytest.mark.parametrize(
