@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
                 "artifacts_dir": {"type": "path"},
                 "inventory": {"type": "str", "default": ""},
                 "quick": {"type": "bool", "default": False},
+                "steps": {"type": "list", "elements": "str"},
                 "run_dir": {"type": "path"},
                 "error": {"type": "str"},
             },
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
 
     def _start(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         profile = parse_profile(args["profile"])
-        selected = _selected_steps(task_vars)
+        selected = _selected_steps(task_vars) & set(args["steps"] or catalogue.STEPS)
         info = RunInfo(
             profile=profile.platform.name,
             profile_digest=profile.digest(),

@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0]
+    choices: [S0, S1]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -33,8 +33,15 @@ options:
       - What was measured.
       - For V(S0), C(stack) is the result of M(k2.hardening.k2_stack_info) and C(preflight) that of
         M(k2.hardening.k2_preflight_info).
+      - For V(S1), C(load) names one load. C(loads) is a list of what M(k2.hardening.k2_load) returned as C(load), by load
+        host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the highest load,
+        that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured at this load, and
+        C(failed) what went wrong when it was tried.
     type: dict
     required: true
+  baseline:
+    description: A C(baseline.json) of an earlier run's report, to compare p99s with; for V(S1).
+    type: path
 attributes:
   check_mode:
     support: full
@@ -65,4 +72,9 @@ gates:
   returned: success
   type: list
   elements: dict
+blocking_failures:
+  description: Ids of the blocking gates that failed.
+  returned: success
+  type: list
+  elements: str
 """

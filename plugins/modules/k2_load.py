@@ -69,6 +69,12 @@ options:
       - When the schedule starts, in microseconds since the epoch.
       - Without it, one second after all is ready. Required with several shares.
     type: int
+  quiet_before_s:
+    description:
+      - Seconds before the start in which the simulator sends nothing, so that C(load.watermark) can tell where the raw topics
+        ended before the load. Takes two seconds or more.
+    type: float
+    default: 0
   quiet_after_s:
     description: With O(source=simulator), how many seconds it sends nothing before it returns to its base rate.
     type: float
@@ -275,6 +281,7 @@ def main() -> None:
             "data_file": {"type": "path"},
             "replay_records": {"type": "int", "default": 10000},
             "start_at_us": {"type": "int"},
+            "quiet_before_s": {"type": "float", "default": 0},
             "quiet_after_s": {"type": "float", "default": 0},
             "share": {
                 "type": "dict",
@@ -324,6 +331,7 @@ def _request(params: dict[str, Any]) -> Request:
         share=WHOLE if params["share"] is None else Share(**params["share"]),
         data_file=Path(params["data_file"]) if params["data_file"] else None,
         replay_records=params["replay_records"],
+        quiet_before_s=params["quiet_before_s"],
         quiet_after_s=params["quiet_after_s"],
     )
 

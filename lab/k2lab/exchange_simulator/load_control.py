@@ -29,7 +29,17 @@ class LoadControl:
 
     def begin(self, body: Body) -> object:
         """POST /load."""
-        only(body, "trades_per_second", "seconds", "schedule", "seed", "start_at_us", "quiet_after_s", "by")
+        only(
+            body,
+            "trades_per_second",
+            "seconds",
+            "schedule",
+            "seed",
+            "start_at_us",
+            "quiet_before_s",
+            "quiet_after_s",
+            "by",
+        )
         self.refuse_while_active("a second load")
         now_us = time.time_ns() // 1000
         seconds = number(body, "seconds", MAX_SECONDS)
@@ -48,6 +58,7 @@ class LoadControl:
             arrival=Arrival(choice(body, "schedule", [kind.value for kind in Arrival], Arrival.POISSON.value)),
             seed=whole(body, "seed", 1),
             start_us=start_us,
+            quiet_before_s=number(body, "quiet_before_s", MAX_SECONDS, 0.0),
             quiet_after_s=number(body, "quiet_after_s", MAX_SECONDS, 0.0),
             by=text(body, "by", "somebody"),
         )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A load run: for a bounded time a schedule fixed in advance replaces the base rate, which then comes back by itself.
 
-Waiting: the base rate goes on until the run begins. Running: only the run's trades are sent, late ones at once. Quiet:
+Waiting: the base rate goes on until the run begins, or until a stretch of quiet before it, in which whoever keeps a ledger
+can see where everything stands. Running: only the run's trades are sent, late ones at once. Quiet:
 nothing is sent, so that what was stored can be compared with what was sent. Then the base rate returns as it was. All
 of it is timed by this process: whoever asked for the run may die, and the undo still happens.
 """
@@ -48,6 +49,7 @@ class Order:
     arrival: Arrival
     seed: int
     start_us: int
+    quiet_before_s: float
     quiet_after_s: float
     by: str
 
@@ -77,7 +79,7 @@ class LoadRun:
         self._ended_us: int | None = None
         self._cpu_s = 0.0
         self._interrupted: str | None = None
-        self._timer = self._loop.call_at(self._at(self._start), self._begin)
+        self._timer = self._loop.call_at(self._at(self._start - order.quiet_before_s), self._take_over)
 
     @property
     def active(self) -> bool:
@@ -116,6 +118,7 @@ class LoadRun:
             "seconds": order.seconds,
             "schedule": order.arrival.value,
             "seed": order.seed,
+            "quiet_before_s": order.quiet_before_s,
             "quiet_after_s": order.quiet_after_s,
             "start_us": order.start_us,
             "end_us": order.start_us + round(order.seconds * 1e6),
@@ -126,10 +129,14 @@ class LoadRun:
             "interrupted": self._interrupted,
         }
 
-    def _begin(self) -> None:
+    def _take_over(self) -> None:
+        """The base rate ends; nothing of the run is due yet."""
         for name, exchange in self._exchanges.items():
-            exchange.tick(self._start)  # what the base rate still owes for the time before
+            exchange.tick(self._start - self.order.quiet_before_s)  # what the base rate still owes for the time before
             exchange.load = self._schedules[name]
+        self._timer = self._loop.call_at(self._at(self._start), self._begin)
+
+    def _begin(self) -> None:
         self.state, self._cpu_s = State.RUNNING, _cpu_s()
         self._driver.reschedule()
         log.info("load %s of %g trades/s begins", self.id, self.order.trades_per_second)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a run: Markdown, one self-contained HTML page and JUnit XML, from ``results.json``, ``run.json`` and
+"""Render a run: Markdown, one self-contained HTML page, JUnit XML and a baseline for later runs, from ``results.json``, ``run.json`` and
 ``evidence/`` alone.
 """
 
@@ -14,9 +14,11 @@ from typing import Any
 import jinja2
 
 from ..core.errors import K2Error
+from ..verdict.baseline import baseline_of
 from ..verdict.catalogue import STEPS
 from ..verdict.gate import Verdict
 from ..verdict.rundir import EVIDENCE, RUN, RunDir
+from .latency import latency_sections
 
 REPORT = "report"
 PAGES = {"report.md": "report.md.j2", "index.html": "index.html.j2"}
@@ -55,6 +57,7 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             "evidence": evidence,
             "steps": _steps(results),
             "counts": _counts(results),
+            "latency": latency_sections(results["gates"], evidence),
         }
         out = run.path / REPORT
         out.mkdir(exist_ok=True)
@@ -68,9 +71,11 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             expected=f"readable evidence below {run.path} and templates in {templates}",
             seen=f"{type(error).__name__}: {error}",
         ) from error
+    baseline = out / "baseline.json"
+    baseline.write_text(json.dumps(baseline_of(run.run_id, evidence)) + "\n", encoding="utf-8")
     junit = out / "junit.xml"
     ET.ElementTree(junit_tree(results)).write(junit, encoding="utf-8", xml_declaration=True)
-    return [*written, junit]
+    return [*written, junit, baseline]
 
 
 def junit_tree(results: dict[str, Any]) -> ET.Element:
@@ -137,6 +142,7 @@ def _environment(templates: Path) -> jinja2.Environment:
     environment.filters["cell"] = _markdown_cell
     environment.filters["mib"] = lambda value: "-" if value is None else f"{value / 2**20:,.0f}"
     environment.filters["duration"] = duration
+    environment.filters["rounded"] = lambda value: "-" if value is None else f"{round(value):,}"
     return environment
 
 

@@ -7,14 +7,17 @@ home here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ..measure.data_flow import watched_exchanges, watched_tiers
-from ..profile.model import Profile
+from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
+from ..profile.model import Profile, Segment
 from ..verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
 
-STEPS = {"S0": "Preflight: is the platform healthy enough to test?"}
+STEPS = {
+    "S0": "Preflight: is the platform healthy enough to test?",
+    "S1": "Latency: how long does a trade take to its candles, under load?",
+}
 
 
 def services_gate(profile: Profile) -> GateSpec:
@@ -55,6 +58,69 @@ def clean_start_gate() -> GateSpec:
     return GateSpec("S0.clean_start", "Nothing of an earlier run is left open", Op.EQ, 0, "open items")
 
 
+def exchange_gate(profile: Profile, load: str, exchange: str) -> GateSpec:
+    """S1: p99 from a trade of ``exchange`` to the last of its candles."""
+    title = f"p99 of {exchange} from trade to its last candle at {load}"
+    return GateSpec(f"S1.{load}.{exchange}.p99", title, Op.LT, _targets(profile)[load], "ms")
+
+
+def candle_gate(profile: Profile, load: str, timeframe: str) -> GateSpec:
+    """S1: p99 from a trade of any exchange to its candle of ``timeframe``."""
+    title = f"p99 from trade to {timeframe} candle at {load}"
+    return GateSpec(f"S1.{load}.candle_{timeframe}.p99", title, Op.LT, _targets(profile)[load], "ms")
+
+
+def delivered_gate(load: str) -> GateSpec:
+    """S1: the load was what it should be; otherwise nothing measured under it says anything about it."""
+    return GateSpec(f"S1.{load}.delivered", f"The load {load} was delivered, all of it and in time", Op.GE, 100, "%")
+
+
+def no_loss_gate(load: str) -> GateSpec:
+    """S1: at the highest load no record is lost, doubled or changed, and no view stalls."""
+    title = f"Every record of the load {load} is in every tier once, and in its candles"
+    return GateSpec(f"S1.{load}.no_loss", title, Op.EQ, 0, "records")
+
+
+def segment_gate(load: str, segment: Segment) -> GateSpec:
+    """S1: the p99 of one part of the path; told, not blocking."""
+    title = f"p99 of {segment.name.replace('_', ' ')} at {load}"
+    return GateSpec(f"S1.{load}.segment_{segment.name}", title, Op.LT, segment.target_ms, "ms", blocking=False)
+
+
+def total_gate(load: str, target_ms: float) -> GateSpec:
+    """S1: the stretch goal of the whole path; told, not blocking."""
+    title = f"p99 of the whole path at {load}, of the slowest exchange"
+    return GateSpec(f"S1.{load}.total_{target_ms:g}ms", title, Op.LT, target_ms, "ms", blocking=False)
+
+
+def load_gates(profile: Profile, load: str) -> tuple[GateSpec, ...]:
+    """The gates of step S1 at one load of ``profile.load``."""
+    assert profile.load is not None
+    stretch = profile.load.stretch.get(load)
+    return (
+        *(exchange_gate(profile, load, exchange) for exchange in measured_exchanges(profile)),
+        *(candle_gate(profile, load, timeframe) for timeframe in timeframes(profile)),
+        delivered_gate(load),
+        *((no_loss_gate(load),) if load == profile.load.by_rate[-1] else ()),
+        *(segment_gate(load, segment) for segment in profile.load.segments),
+        *((total_gate(load, stretch),) if stretch is not None else ()),
+    )
+
+
+def measured_exchanges(profile: Profile) -> tuple[str, ...]:
+    """The exchanges that have a latency of their own; a platform without exchanges is measured undivided."""
+    return profile.exchanges or (UNDIVIDED,)
+
+
+def timeframes(profile: Profile) -> tuple[str, ...]:
+    """The timeframes of the candle tiers, in the order of the data path."""
+    return tuple(dict.fromkeys(tier.timeframe for tier in profile.tiers if tier.timeframe))
+
+
+def _targets(profile: Profile) -> Mapping[str, float]:
+    return profile.load.targets if profile.load else {}
+
+
 def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
     """Every gate of ``profile``, in the order of the report."""
     return (
@@ -64,6 +130,7 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         schedule_gate(profile),
         clocks_gate(profile),
         clean_start_gate(),
+        *(gate for load in (profile.load.by_rate if profile.load else ()) for gate in load_gates(profile, load)),
     )
 
 

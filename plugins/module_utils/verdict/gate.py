@@ -7,7 +7,7 @@ without enough evidence is INCONCLUSIVE, and only a measurement on the right sid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Optional, Union
@@ -152,6 +152,15 @@ class GateResult:
     def with_evidence(self, *paths: str) -> GateResult:
         """The same result, with files (relative to the run directory) that support it."""
         return replace(self, evidence=self.evidence + paths)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A gate's result with the detail and the mechanism that go into its evidence file."""
+
+    result: GateResult
+    detail: Mapping[str, Any]
+    mechanism: str
 
 
 def decide(

@@ -15,7 +15,7 @@ from ..measure.leftovers import Place
 from ..measure.schedule import DeploymentSight
 from ..measure.watermarks import Watermark, WatermarkWatch
 from ..profile.model import Profile
-from ..verdict.gate import GateResult, Scale, Verdict, decide
+from ..verdict.gate import Decided, GateResult, Scale, Verdict, decide
 from . import catalogue
 
 
@@ -31,15 +31,6 @@ class ServiceStatus:
     why_not: str
     start_command: Optional[str]
     not_available: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A gate's result with the detail and the mechanism that go into its evidence file."""
-
-    result: GateResult
-    detail: Mapping[str, Any]
-    mechanism: str
 
 
 def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided]:

@@ -46,6 +46,7 @@ class Request:
     share: Share = WHOLE
     data_file: Optional[Path] = None
     replay_records: int = 10_000
+    quiet_before_s: float = 0.0
     quiet_after_s: float = 0.0
 
     @property
@@ -150,8 +151,10 @@ def check(profile: Profile, request: Request) -> None:
             expected="k2_broker and k2_load.records in the profile",
             seen="no k2_broker" if profile.broker is None else "no k2_load.records",
         )
-    if request.quiet_after_s:
-        raise RequestError("only a simulator can be quiet afterwards", expected="quiet_after_s 0", seen="more")
+    if request.quiet_before_s or request.quiet_after_s:
+        raise RequestError(
+            "only a simulator can be quiet before and after", expected="quiet_before_s and quiet_after_s 0", seen="more"
+        )
     if request.source is Source.FILE and request.data_file is None:
         raise RequestError("there are no trades to send", expected="data_file with source file", seen="none")
     for exchange, form in load.records.items():

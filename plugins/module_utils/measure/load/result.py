@@ -34,7 +34,8 @@ class LoadResult:
     ``sent`` were handed over, late or not; of these ``acked`` were acknowledged (None where the source has no
     acknowledgements) and the others are in ``errors``, by text. ``lateness`` is the time from a message's scheduled
     time to its sending. ``interrupted`` says why the load is not what was asked for. ``ended_us`` is when the last
-    message was sent or given up.
+    message was sent or given up. ``watermark`` tells where the raw topics ended just before the first message (topic,
+    partition, next offset): where an audit of the load begins; None where that is not known.
     """
 
     source: str
@@ -57,6 +58,7 @@ class LoadResult:
     ack: Optional[Sketch]
     cpu_cores: float
     interrupted: Optional[str]
+    watermark: Optional[Mapping[str, Mapping[str, int]]] = None
 
     def to_plain(self) -> dict[str, Any]:
         """As modules return it."""

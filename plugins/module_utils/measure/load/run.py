@@ -14,11 +14,12 @@ from typing import Optional
 from ...core.clock import monotonic_ns, rfc3339, utc_us
 from ...core.progress import Progress
 from ...fault.journal import Journal
-from ...platform.broker import BrokerReader
+from ...platform.broker import BrokerReader, watermark_of
 from ...profile.model import Profile
 from . import simulator
 from .file_source import read_trades
 from .generator import Generator, Sending, Stream
+from .mark import mark_in_quiet, raw_topics
 from .records import Maker, Restamper, from_trade
 from .replay import NothingToReplay, newest_records
 from .request import Request, Source, check, rate_of, schedule_of, section, topics_of
@@ -99,6 +100,7 @@ def _simulated(
                 schedule=request.arrivals.value,
                 seed=request.seed,
                 start_at_us=start_us,
+                quiet_before_s=request.quiet_before_s,
                 quiet_after_s=request.quiet_after_s,
                 by=f"k2_load {request.load} of {profile.platform.name}"[:200],
             )
@@ -107,9 +109,10 @@ def _simulated(
         # Any other failure leaves it unknown whether the load runs: then the entry stays.
         journal.close(entry.id)
         raise
+    mark = mark_in_quiet(profile, begun.start_us, request.quiet_before_s, stop) if request.quiet_before_s else None
     seen = simulator.follow(client, begun, stop, lambda now: shown(now.sent, now.scheduled, now.end_us))
     journal.close(entry.id)
-    return _of_simulator(seen, request, rate)
+    return replace(_of_simulator(seen, request, rate), watermark=mark)
 
 
 def _of_simulator(seen: SimulatedLoad, request: Request, rate: float) -> LoadResult:
@@ -146,7 +149,8 @@ def _generated(
 ) -> LoadResult:
     assert profile.broker is not None, "checked by check()"
     topics = topics_of(profile)
-    BrokerReader(profile.broker.bootstrap).partitions(topics.values())
+    broker = BrokerReader(profile.broker.bootstrap)
+    partitions = broker.partitions(raw_topics(profile.broker))
     makers = _from_file(profile, request) if request.source is Source.FILE else _from_topics(profile, request)
     schedule = schedule_of(profile, request)
     start_us = request.start_at_us or utc_us() + round(LEAD_S * 1e6)
@@ -160,9 +164,11 @@ def _generated(
         undo=f"sending ended with process {os.getpid()}; k2_load with state absent removes what it wrote",
         parameters={exchange: form.symbol for exchange, form in section(profile).records.items()},
     )
+    mark = watermark_of(broker.extents(partitions))
     sending = generator.run(stop, lambda so_far: shown(so_far.sent, len(schedule), end_us))
     journal.close(entry.id)
-    return _of_generator(sending, schedule, replace(request, start_at_us=start_us), rate_of(profile, request))
+    result = _of_generator(sending, schedule, replace(request, start_at_us=start_us), rate_of(profile, request))
+    return replace(result, watermark=mark)
 
 
 def _from_file(profile: Profile, request: Request) -> dict[str, list[Maker]]:

@@ -76,6 +76,7 @@ class Order:
     schedule: str
     seed: int
     start_at_us: int
+    quiet_before_s: float
     quiet_after_s: float
     by: str
 
