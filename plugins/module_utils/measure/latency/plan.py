@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
+from ...core.clock import utc_us
 from ...platform.clickhouse import QueryError
 from ...profile.model import Profile
 from .columns import Moment
@@ -15,6 +16,9 @@ from .model import End, Span, Start
 from .probe import why_not_probe
 from .route import COMMITTED, EXCHANGE, RECEIVED, Route, find_route
 from .session import Session, integer
+
+# The log is written to its table every few seconds.
+LOGGED_WITHIN_US = 60_000_000
 
 
 class CommitSource(Enum):
@@ -79,33 +83,40 @@ def _start(moment: Moment, gated: bool, why: str) -> Start:
 
 
 def _find_end(session: Session, route: Route, window: Span, commit_source: CommitSource, log: str) -> End:
+    wants_log = commit_source is CommitSource.PART_LOG
     if COMMITTED not in route.source.moments:
         why = f"not measurable here: tier {route.source.tier.name} has no column for the hop {COMMITTED}"
         return End("none", None, why)
     tables = ", ".join(candle.table.name for candle in route.measurable)
-    no_log = "it was not wanted" if commit_source is CommitSource.PROBE else _why_no_log(session, route, window, log)
+    no_log = (
+        "it was not wanted"
+        if commit_source is CommitSource.PROBE
+        else _why_no_log(session, route, window, log, wants_log)
+    )
     if no_log is None:
         why = f"commit of the parts of {tables} (NewPart in {log}), the last of them for an exchange"
         return End("part_log", 0.001, why)
-    no_probe = "it was not wanted" if commit_source is CommitSource.PART_LOG else why_not_probe(route)
+    no_probe = "it was not wanted" if wants_log else why_not_probe(route)
     if no_probe is None:
         return End("probe", None, f"{log}: {no_log}; so trades counted in {tables} were probed")
     return End("none", None, f"not measurable here: {log}: {no_log}; probing of candles: {no_probe}")
 
 
-def _why_no_log(session: Session, route: Route, window: Span, log: str) -> Optional[str]:
+def _why_no_log(session: Session, route: Route, window: Span, log: str, wanted: bool) -> Optional[str]:
     """Why the log of parts cannot tell commits, if it cannot.
 
-    A log in which no insert into the tables of the route stands, though they were written to, is of no use either.
+    A log in which no insert into the tables of the route stands, though they were written to, is of no use either;
+    unless it is ``wanted``: it may be that what came is not logged yet.
     """
     tables = [candle.table for candle in route.measurable]
-    since_us = window.start_us - LONGEST_INSERT_US
-    source = f"{route.source.tier.table} WHERE {route.source.moments[COMMITTED].bounds(since_us, None)}"
+    now_us = utc_us()
+    since_us = min(window.start_us, now_us) - LONGEST_INSERT_US
     try:
         parts = integer(session.ask(f"SELECT count() FROM {log} WHERE {logged(tables, since_us)}").scalar())
     except QueryError as error:
         return error.seen.splitlines()[0] if error.seen else str(error)
-    if parts:
+    if parts or wanted:
         return None
-    rows = integer(session.ask(f"SELECT count() FROM (SELECT 1 FROM {source} LIMIT 1)").scalar())
-    return "it holds no insert into the candle tables, though records came" if rows else None
+    came = route.source.moments[COMMITTED].bounds(since_us, now_us - LOGGED_WITHIN_US)
+    rows = session.ask(f"SELECT count() FROM (SELECT 1 FROM {route.source.tier.table} WHERE {came} LIMIT 1)").scalar()
+    return "it holds no insert into the candle tables, though records came" if integer(rows) else None

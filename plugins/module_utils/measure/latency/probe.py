@@ -140,8 +140,8 @@ def candles_query(route: Route, since_us: int) -> str:
         tier = candle.tier
         since_s = since_us // 1_000_000 - EARLIER_S - _seconds(tier.timeframe)
         arms.append(
-            f"SELECT {literal(tier.name)}, {_exchange(route, candle)}, toInt64(sum({tier.columns['trade_count']})), {now} "
-            f"FROM {tier.table} WHERE {tier.columns['window']} >= toDateTime({since_s}) GROUP BY 2"
+            f"SELECT {literal(tier.name)}, {_exchange(route, candle)}, toInt64(sum({tier.columns['trade_count']})), "
+            f"{now} FROM {tier.table} WHERE {tier.columns['window']} >= toDateTime({since_s}) GROUP BY 2"
         )
     return f"SELECT * FROM ({' UNION ALL '.join(arms)}) ORDER BY tier, k2_exchange"
 
