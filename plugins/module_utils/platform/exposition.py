@@ -16,7 +16,7 @@ from .http_body import BodyTooLarge, read_body
 
 TIMEOUT_S = 5.0
 _BODY_LIMIT = 16 * 1024 * 1024
-_LABEL_LE = re.compile(r'[{,]\s*le="([^"]*)"')
+_LABEL_LE = re.compile(r'(?:^|,)\s*le="([^"]*)"')
 
 
 class ScrapeFailed(K2Error):  # noqa: N818 - see core.errors
@@ -56,8 +56,9 @@ def histograms(text: str, name: str) -> dict[str, Histogram]:
             if line.startswith((f"{name}_bucket{{", f"{name}_sum")):
                 series, _, rest = line.partition("} ") if "{" in line else line.partition(" ")
                 value = float(rest.split()[0])
-                found = _LABEL_LE.search(series)
-                labels = _LABEL_LE.sub("", series.partition("{")[2]).strip("{,}")
+                inner = series.partition("{")[2]
+                found = _LABEL_LE.search(inner)
+                labels = _LABEL_LE.sub("", inner).strip(",")
                 if line.startswith(f"{name}_bucket{{"):
                     bound = math.inf if found is None or found.group(1) == "+Inf" else float(found.group(1))
                     buckets.setdefault(labels, {})[bound] = value

@@ -112,11 +112,15 @@ def moment(tier: Tier, table: Table, name: str, time: TimeColumn) -> Moment:
             action=did_you_mean(time.column, table.types),
         )
     said_us = _SAID_US[time.resolution]
-    type_us = _type_us(bare_type(kind), said_us)
+    type_us = type_resolution_us(bare_type(kind), said_us)
     return Moment(name, tier.name, time.column, kind, None if type_us is None else max(said_us, type_us))
 
 
-def _type_us(kind: str, said_us: int) -> Optional[int]:
+def type_resolution_us(kind: str, said_us: int) -> Optional[int]:
+    """How fine a column of type ``kind`` can be, in microseconds; None for one that holds no time.
+
+    ``said_us`` is the profile's word, which is all there is for a number.
+    """
     found = _DATETIME64.match(kind)
     if found:
         return max(1, 10 ** (6 - int(found.group(1)))) if int(found.group(1)) <= 6 else 1

@@ -45,10 +45,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Change:
-    """After ``low_us`` and until ``high_us``, the first ``visible`` rows of an exchange had become visible.
-
-    Both are 0 for what the first probe showed already.
-    """
+    """After ``low_us`` and until ``high_us``, the first ``visible`` rows of an exchange became visible."""
 
     exchange: str
     visible: int
@@ -94,7 +91,7 @@ class Prober:
 
     def changes(self, tiers: Sequence[str]) -> list[Change]:
         """When rows became visible in all of ``tiers``."""
-        return changes(self.probes, tiers)
+        return changes(self.probes, tiers, self.since_us)
 
     def _tiers(self) -> tuple[str, ...]:
         return tuple(candle.tier.name for candle in self._route.measurable)
@@ -167,18 +164,19 @@ def offsets(probes: Sequence[Probe], tiers: Sequence[str]) -> dict[tuple[str, st
     }
 
 
-def changes(probes: Sequence[Probe], tiers: Sequence[str]) -> list[Change]:
-    """When how many rows of each exchange had become visible in all of ``tiers``."""
+def changes(probes: Sequence[Probe], tiers: Sequence[str], since_us: int) -> list[Change]:
+    """When how many of the rows that were written from ``since_us`` on had become visible in all of ``tiers``."""
     missing = offsets(probes, tiers)
     found = []
     for name in sorted({name for _, name in missing}):
         shown = 0
-        for number, probe in enumerate(probes):
+        before_us = since_us
+        for probe in probes:
             visible = min(probe.candles.get((tier, name), 0) + missing[tier, name] for tier in tiers)
             if visible > shown:
                 shown = visible
-                before_us = probes[number - 1].before_us if number else 0
-                found.append(Change(name, visible, before_us, probe.after_us if number else 0))
+                found.append(Change(name, visible, before_us, probe.after_us))
+            before_us = probe.before_us
     return found
 
 
