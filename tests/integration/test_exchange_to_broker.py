@@ -22,8 +22,7 @@ from typing import Any
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-
-from .kafka import free_ports, kafka, wait_until
+from own_kafka import free_ports, kafka, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXCHANGES = ("binance", "kraken", "coinbase")

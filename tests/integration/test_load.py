@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from own_kafka import Kafka, kafka, wait_until
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import utc_us
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
@@ -33,7 +34,6 @@ from k2lab.clickhouse_http import ClickHouse
 from k2lab.schema import CandleEngine
 from k2lab.schema.apply import apply_schema
 
-from .kafka import Kafka, kafka, wait_until
 from .lab import ROOT
 from .stores import Service, free_ports
 from .test_exchange_to_broker import EXCHANGES, Stack, kafka_bootstrap, stack, start

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ...core.clock import Deadline, monotonic_ns, utc_us
-from ...platform.broker import driver
+from ...platform.broker import BrokerError, driver
 from .records import Maker, Stamp
 from .schedule import Schedule
 
+CONNECT_TIMEOUT_S = 10.0
 # How long after the end of the schedule late records are still sent.
 GRACE_S = 10.0
 # Without any acknowledgement for this long the broker counts as gone; records it has by then not taken are errors.
@@ -69,7 +70,10 @@ class Generator:
     """Sends one schedule to one broker, once."""
 
     def __init__(self, bootstrap: str, schedule: Schedule, streams: Mapping[str, Stream], start_us: int) -> None:
-        """:raises DriverMissing: without confluent-kafka."""
+        """Connect, so that the first record need not wait for it.
+
+        :raises DriverMissing: without confluent-kafka. :raises BrokerError: no answer.
+        """
         self._schedule = schedule
         self._streams = [streams[exchange] for exchange in schedule.exchanges]
         self._start_us = start_us
@@ -90,6 +94,15 @@ class Generator:
                 "log_level": 0,
             }
         )
+        try:
+            for stream in self._streams:
+                self._producer.list_topics(stream.topic, timeout=CONNECT_TIMEOUT_S)
+        except self._kafka.KafkaException as error:
+            raise BrokerError(
+                "the broker does not take records",
+                expected=f"an answer from {bootstrap} within {CONNECT_TIMEOUT_S:g} s",
+                seen=error.args[0].str(),
+            ) from error
 
     def run(self, stop: threading.Event, progress: Callable[[Sending], None]) -> Sending:
         """Send, wait for what is not yet acknowledged, and tell. Ends by itself; ``stop`` ends it early.

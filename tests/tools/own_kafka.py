@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Kafka of the tests' own: one process, from the jars the lab uses."""
+"""A Kafka of a test or a benchmark alone: one process, from the jars the lab uses."""
 
 from __future__ import annotations
 
