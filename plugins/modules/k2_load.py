@@ -229,6 +229,12 @@ load:
     interrupted:
       description: Why the load is not what was asked for; null where it is.
       type: str
+    watermark:
+      description:
+        - Where the raw topics ended just before the first message, by topic and partition the next offset.
+        - Null where that is not known, as without O(quiet_before_s) with O(source=simulator).
+      type: dict
+      sample: {market.crypto.trades.kraken.raw: {"0": 5120, "1": 4987}}
 cleanup:
   description: What became of the rows of reserved symbols.
   returned: success, with O(state=absent)
