@@ -12,7 +12,7 @@ from ...profile.model import Tier
 from .candles import Family, Touching, candle_results, check_candles, keys_of, unfit
 from .comparison import Comparison
 from .database import whole
-from .path import candle_tiers, source_of, trade_tiers
+from .path import candle_tiers, source_of, trade_tiers, written_at
 from .result import CandleResult, Verdict
 from .tiers import scopes_of
 
@@ -55,6 +55,8 @@ class CandleWork:
 
         Raises K2Error: it cannot be compared.
         """
+        if not self._seen.broker.count():
+            raise K2Error("no candle compared", seen="a range without a record")
         source = source_of(tier, trade_tiers(self._seen.profile))
         if source is None:
             raise K2Error("its candles cannot be made again", seen="no tier before it that holds its trades")
@@ -89,11 +91,12 @@ class CandleWork:
             scopes = scopes_of(self._seen.broker, self._seen.topics_in(tier))
             params = {name: value for scope in scopes for name, value in scope.params.items()}
             return Touching(f"({' OR '.join(scope.where(tier) for scope in scopes)})", params)
-        first, last = (
-            min(self._seen.broker.first_us.values(), default=0),
-            max(self._seen.broker.last_us.values(), default=0),
-        )
-        return Touching(f"{family.source.time_us} BETWEEN {first} AND {last}", {})
+        broker = self._seen.broker
+        first, last = min(broker.first_us.values(), default=0), max(broker.last_us.values(), default=0)
+        written = written_at(tier)
+        if written is None:
+            return Touching(f"{family.source.time_us} BETWEEN {first} AND {last}", {})
+        return Touching(f"{written} >= toDateTime({first // 1_000_000})", {})
 
     def _now_us(self) -> int:
         ((now,),) = self._seen.database.rows("SELECT toUnixTimestamp64Micro(now64(6))")

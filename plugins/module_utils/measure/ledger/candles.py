@@ -11,12 +11,13 @@ tied trades is right.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from .database import Database, Params, nested, whole
-from .expressions import EXCHANGE_HOP, Table, exact, scale_of
+from .expressions import Table, exact, number, scale_of
+from .path import EXCHANGE_HOP
 from .result import SHOWN, CandleDifference, CandleResult, Verdict
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -208,21 +209,9 @@ def _within(family: Family, period: tuple[int, int]) -> str:
 def _comparison(
     family: Family, touching: Touching, period: tuple[int, int], distinct: Sequence[str], closed_before_us: int
 ) -> str:
-    types: Mapping[str, str] = family.source.source.types
-    tier = family.source.tier
-    assert tier.price_column is not None
-    assert tier.size_column is not None
     scale = max(*family.source.scales, *(_scale(candle) for candle in family.candles))
-    price = f"ifNull({exact(tier.price_column, types[tier.price_column], scale)}, 0)"
-    size = f"ifNull({exact(tier.size_column, types[tier.size_column], scale)}, 0)"
-    once = f" LIMIT 1 BY {', '.join(distinct)}" if distinct else ""
-    trades = (
-        f"SELECT {_key(family)} AS k2_key, {family.source.time_us} AS k2_time, {_order(family)} AS k2_order, "
-        f"{price} AS k2_price, {size} AS k2_size, {touching.condition} AS k2_touching "
-        f"FROM {family.source.source.table} WHERE {_within(family, period)} AND {_valid(family)}{once}"
-    )
     spans = sorted({seconds_of(candle.tier.timeframe or "") for candle in family.candles})
-    made = _made(trades, spans, ordered=_order(family) != "tuple()")
+    made = _made(family, _trades(family, touching, period, distinct), spans, scale)
     stored = " UNION ALL ".join(_stored(family, candle, period, scale) for candle in family.candles)
     sides = ", ".join(
         f"anyIf(k2_{value}, k2_made) AS k2_e_{value}, anyIf(k2_{value}, NOT k2_made) AS k2_s_{value}"
@@ -246,61 +235,104 @@ def _comparison(
     )
 
 
-def _key(family: Family) -> str:
-    """The candle's key as one array of texts, made from columns of the source."""
+def _trades(family: Family, touching: Touching, period: tuple[int, int], distinct: Sequence[str]) -> str:
+    """The rows that candles are made of, each record once."""
+    tier, types = family.source.tier, family.source.source.types
+    assert tier.price_column is not None
+    assert tier.size_column is not None
+    keys = "".join(f"{column} AS k2_k{index}, " for index, column in enumerate(_keys(family)))
+    rows = (
+        f"SELECT {keys}{family.source.time_us} AS k2_time, {_rank(family)} AS k2_rank, "
+        f"{number(tier.price_column, types[tier.price_column])} AS k2_price, "
+        f"{number(tier.size_column, types[tier.size_column])} AS k2_size, {touching.condition} AS k2_touching "
+        f"FROM {family.source.source.table} WHERE {_within(family, period)} AND {_valid(family)}"
+    )
+    if not distinct:
+        return rows
+    # Only words of 64 offsets in which some are held twice are looked through for what is the same record.
+    topic, partition, offset = distinct
+    word = f"({topic}, {partition}, intDiv(toUInt64({offset}), 64))"
+    doubled = (
+        f"SELECT {word} AS k2_word FROM {family.source.source.table} "
+        f"WHERE {_within(family, period)} AND {_valid(family)} GROUP BY k2_word "
+        f"HAVING count() != bitCount(groupBitOr(bitShiftLeft(toUInt64(1), toUInt64({offset}) % 64)))"
+    )
+    return (
+        f"{rows} AND {word} NOT IN ({doubled}) UNION ALL "
+        f"SELECT * FROM ({rows} AND {word} IN ({doubled}) LIMIT 1 BY {topic}, {partition}, {offset})"
+    )
+
+
+def _keys(family: Family) -> list[str]:
+    """The columns of the source that tell candles apart, the exchange first."""
     tier = family.source.tier
-    keys = [f"toString({column})" for column in family.keys]
-    if family.candles[0].tier.exchange_column:
-        keys.insert(0, f"toString({tier.exchange_column})" if tier.exchange_column else f"'{tier.exchange}'")
-    return f"[{', '.join(keys)}]" if keys else "emptyArrayString()"
+    if not family.candles[0].tier.exchange_column:
+        return list(family.keys)
+    return [tier.exchange_column or f"'{tier.exchange}'", *family.keys]
 
 
-def _order(family: Family) -> str:
-    """What breaks ties of the exchange's time: sequence and offset, as far as the source has them."""
-    tier = family.source.tier
-    parts = []
-    if tier.sequence_columns and "Int" in family.source.source.types[tier.sequence_columns[-1]]:
-        parts.append(f"ifNull(toInt128({tier.sequence_columns[-1]}), 0)")
-    if family.distinct_by:
-        parts.append(f"toInt128({family.distinct_by[2]})")
-    return f"tuple({', '.join(parts)})"
+def _ordered(family: Family) -> bool:
+    """Whether the source tells the order of trades of one moment."""
+    return bool(_sequence(family) or family.distinct_by)
 
 
-def _made(trades: str, spans: Sequence[int], ordered: bool) -> str:
+def _sequence(family: Family) -> Optional[str]:
+    columns = family.source.tier.sequence_columns
+    return columns[-1] if columns and "Int" in family.source.source.types[columns[-1]] else None
+
+
+def _rank(family: Family) -> str:
+    """The place of a trade: exchange time, sequence and offset as the digits of one number, which compares fast."""
+    sequence = _sequence(family)
+    digits = [family.source.time_us or "0"]
+    digits.append(f"ifNull({sequence}, 0)" if sequence else "0")
+    digits.append(family.distinct_by[2] if family.distinct_by else "0")
+    high, middle, low = (f"toUInt256(toUInt64({digit}))" for digit in digits)
+    return f"bitShiftLeft({high}, 128) + bitShiftLeft({middle}, 64) + {low}"
+
+
+def _made(family: Family, trades: str, spans: Sequence[int], scale: int) -> str:
     """Candles of all spans from rows of trades."""
     base = math.gcd(*spans)
+    names = [f"k2_k{index}" for index in range(len(_keys(family)))]
+    by = "".join(f"{name}, " for name in names)
     window = f"toUInt32(intDiv(k2_time, {base * 1_000_000}) * {base})"
     sums = (
         "count() AS k2_n, sum(k2_size) AS k2_v, max(k2_price) AS k2_h, min(k2_price) AS k2_l, max(k2_touching) AS k2_in"
     )
-    if ordered:
+    if _ordered(family):
         ends = (
-            "[argMin(k2_price, (k2_time, k2_order))] AS k2_o, [argMax(k2_price, (k2_time, k2_order))] AS k2_c, "
-            "min((k2_time, k2_order)) AS k2_first, max((k2_time, k2_order)) AS k2_last"
+            "[argMin(k2_price, k2_rank)] AS k2_o, [argMax(k2_price, k2_rank)] AS k2_c, "
+            "min(k2_rank) AS k2_first, max(k2_rank) AS k2_last"
         )
-        inner = f"SELECT k2_key, {window} AS k2_base, {sums}, {ends} FROM ({trades}) GROUP BY k2_key, k2_base"
+        inner = f"SELECT {by}{window} AS k2_base, {sums}, {ends} FROM ({trades}) GROUP BY {by}k2_base"
     else:
         # All prices of one moment: any of them may be said to be the first, or the last.
         ends = "groupUniqArray(k2_price) AS k2_o, k2_o AS k2_c, k2_time AS k2_first, k2_time AS k2_last"
-        inner = f"SELECT k2_key, k2_time, {window} AS k2_base, {sums}, {ends} FROM ({trades}) GROUP BY k2_key, k2_time"
+        inner = f"SELECT {by}k2_time, {window} AS k2_base, {sums}, {ends} FROM ({trades}) GROUP BY {by}k2_time"
     wide = ", ".join(f"toUInt32({span})" for span in spans)
     return (
-        f"SELECT k2_seconds, k2_key, toUInt32(intDiv(k2_base, k2_seconds) * k2_seconds) AS k2_window, 1 AS k2_made, "
-        "[toDecimal256(sum(k2_n), 0)] AS k2_trade_count, [sum(k2_v)] AS k2_volume, [max(k2_h)] AS k2_high, "
-        "[min(k2_l)] AS k2_low, argMin(k2_o, k2_first) AS k2_open, argMax(k2_c, k2_last) AS k2_close "
+        f"SELECT k2_seconds, {_texts(names)} AS k2_key, toUInt32(intDiv(k2_base, k2_seconds) * k2_seconds) "
+        "AS k2_window, 1 AS k2_made, [toDecimal256(sum(k2_n), 0)] AS k2_trade_count, "
+        f"[toDecimal256(sum(k2_v), {scale})] AS k2_volume, [toDecimal256(max(k2_h), {scale})] AS k2_high, "
+        f"[toDecimal256(min(k2_l), {scale})] AS k2_low, "
+        f"arrayMap(k2_x -> toDecimal256(k2_x, {scale}), argMin(k2_o, k2_first)) AS k2_open, "
+        f"arrayMap(k2_x -> toDecimal256(k2_x, {scale}), argMax(k2_c, k2_last)) AS k2_close "
         f"FROM ({inner}) ARRAY JOIN [{wide}] AS k2_seconds "
-        "GROUP BY k2_seconds, k2_key, k2_window HAVING max(k2_in) > 0"
+        f"GROUP BY k2_seconds, {by}k2_window HAVING max(k2_in) > 0"
     )
+
+
+def _texts(columns: Sequence[str]) -> str:
+    """``columns`` as one array of texts."""
+    return f"[{', '.join(f'toString({column})' for column in columns)}]" if columns else "emptyArrayString()"
 
 
 def _stored(family: Family, candle: Table, period: tuple[int, int], scale: int) -> str:
     """The candles of a tier in the same shape; what it has no column for is an empty array."""
     tier, types = candle.tier, candle.source.types
     window = tier.columns["window"]
-    keys = [f"toString({column})" for column in family.keys]
-    if tier.exchange_column:
-        keys.insert(0, f"toString({tier.exchange_column})")
-    key = f"[{', '.join(keys)}]" if keys else "emptyArrayString()"
+    key = _texts([*([tier.exchange_column] if tier.exchange_column else []), *family.keys])
     values = []
     for value in _VALUES:
         digits = 0 if value == "trade_count" else scale

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -20,7 +21,7 @@ from .ranges import BrokerSide, Reader
 from .result import TierResult, ValuesResult, Verdict
 from .summary import NOT_HERE, in_flight
 from .tiers import Sight, judge, look_until_still, scopes_of, useless_offsets
-from .trades import Stretch, by_trades
+from .trades import Stretch, by_trades, exchange_stretch
 from .values import Pair, comparable, compare_values
 
 # How long rows must have stood still before what is missing counts as lost: after every group has committed, and where
@@ -139,11 +140,24 @@ class Comparison:
             source = source_of(tier, tiers, exchange)
             upper = self.tables.get(source.name) if source is not None else None
             try:
-                result = by_trades(self.database, upper, self.tables[tier.name], stretch)
+                result = self._until_still(upper, self.tables[tier.name], stretch)
             except K2Error as error:
                 result = _not_read(tier, str(error), exchange)
             results.append(in_flight(result, self.drain, useless))
         return results
+
+    def _until_still(self, upper: Optional[Table], lower: Table, stretch: Stretch) -> TierResult:
+        """Compare again while what is missing still changes: it may have been on its way."""
+        if upper is not None:
+            stretch = exchange_stretch(self.database, upper, stretch)
+        result = by_trades(self.database, upper, lower, stretch)
+        while result.missing and not self.drain.lag and not self.deadline.passed:
+            time.sleep(min(_STILL_S, self.deadline.remaining()))
+            again = by_trades(self.database, upper, lower, stretch)
+            if again.missing == result.missing:
+                break
+            result = again
+        return result
 
     def values(self, sample_rows: int) -> Optional[ValuesResult]:
         """Neighbouring tiers that share offsets, value by value; None where there are no two."""

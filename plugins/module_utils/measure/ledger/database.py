@@ -14,6 +14,7 @@ _UNKNOWN_TABLE = (60, 81)
 _UNKNOWN_COLUMN = (8, 10, 16, 47)
 _ILLEGAL_FINAL = 181
 _TOO_MUCH = (158, 159, 160, 241, 307)
+_GRACE_S = 5.0
 
 Params = Mapping[str, Union[str, int]]
 
@@ -60,8 +61,12 @@ class Database:
 
     def __init__(self, client: Client, query_timeout_s: float, max_rows_to_read: int) -> None:
         self._client = client
-        self._timeout_s = query_timeout_s
-        self._settings: dict[str, Setting] = {"max_rows_to_read": max_rows_to_read}
+        # The server gives up first, and says so.
+        self._timeout_s = query_timeout_s + _GRACE_S
+        self._settings: dict[str, Setting] = {
+            "max_rows_to_read": max_rows_to_read,
+            "max_execution_time": max(1, int(query_timeout_s)),
+        }
         self.queries = 0
         self.rows_read = 0
         self.bytes_read = 0

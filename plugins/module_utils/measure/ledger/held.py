@@ -15,6 +15,7 @@ from ...platform.broker import Extent, Partition
 from ...profile.model import Tier
 from .database import Database, Params, Source, whole, wholes
 from .offsets import BLOCK, OffsetSet, block_bits
+from .path import written_at
 from .result import SHOWN
 
 # How far the writers' clocks may lie behind the broker's. A bound only: what then seems to be missing is looked for
@@ -57,11 +58,11 @@ class Scope:
             if extent.low < extent.high
         )
         condition = f"({topic} = {{k2_topic_{self.index}:String}} AND ({ranges or '0'}))"
-        committed = tier.time_columns.get("committed")
-        if committed is None or self.since_us is None:
+        written = written_at(tier)
+        if written is None or self.since_us is None:
             return condition
         seconds = self.since_us // 1_000_000 - _SLACK_S
-        return f"{committed.column} >= toDateTime({max(0, seconds)}) AND {condition}"
+        return f"({written} >= toDateTime({max(0, seconds)}) AND {condition})"
 
     @property
     def params(self) -> Params:

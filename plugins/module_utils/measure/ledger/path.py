@@ -9,6 +9,9 @@ from typing import Optional
 from ...core.errors import K2Error
 from ...profile.model import Profile, Store, Tier
 
+# The hop at which an exchange made a record.
+EXCHANGE_HOP = "exchange"
+
 
 def topics_of(profile: Profile) -> dict[str, str]:
     """The raw topic of each exchange.
@@ -43,6 +46,14 @@ def other_tiers(profile: Profile) -> tuple[Tier, ...]:
 def exchanges_in(tier: Tier, topics: Mapping[str, str]) -> tuple[str, ...]:
     """The exchanges whose records ``tier`` holds."""
     return tuple(exchange for exchange in topics if tier.exchange in (None, exchange))
+
+
+def written_at(tier: Tier) -> Optional[str]:
+    """The column that tells when a row was written, as near as the profile says; None where it does not."""
+    hop = tier.time_columns.get("committed")
+    if hop is None and tier.freshness is not None and tier.freshness.hop != EXCHANGE_HOP:
+        hop = tier.time_columns[tier.freshness.hop]
+    return hop.column if hop is not None else None
 
 
 def source_of(tier: Tier, tiers: Sequence[Tier], exchange: Optional[str] = None) -> Optional[Tier]:

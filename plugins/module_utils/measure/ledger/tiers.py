@@ -14,6 +14,7 @@ from .database import Database
 from .expressions import Table
 from .held import Held, Scope, constant_offsets, doubled_ids, first_ids, held_offsets
 from .offsets import OffsetSet
+from .path import written_at
 from .ranges import BrokerSide, Reader
 from .result import Basis, TierResult, Verdict
 
@@ -62,7 +63,7 @@ def look(database: Database, table: Table, broker: BrokerSide, topics: Sequence[
     bounded, free = (scopes_of(broker, topics, since) for since in (True, False))
     expected = {p: offsets for p, offsets in broker.offsets.items() if p.topic in topics}
     sight = Sight(table, held_offsets(database, table.source, table.tier, bounded), expected, free)
-    if sight.missing and "committed" in table.tier.time_columns:
+    if sight.missing and written_at(table.tier) is not None:
         sight = replace(sight, held=held_offsets(database, table.source, table.tier, free))
     return sight
 

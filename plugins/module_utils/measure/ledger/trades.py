@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from .database import Database, Params, nested, whole
-from .expressions import EXCHANGE_HOP, Role, Table, not_null, shared_roles
+from .expressions import Role, Table, not_null, shared_roles
+from .path import EXCHANGE_HOP, written_at
 from .result import SHOWN, Basis, TierResult, Verdict
 
 _BUCKETS = 1024
@@ -21,12 +22,32 @@ _SLACK_S = 3600
 
 @dataclass(frozen=True)
 class Stretch:
-    """The exchange's time of the records of the range, roughly: the broker's times of the first and the last."""
+    """The records of one exchange: how many the range has, and a stretch of time.
+
+    At first that of the broker's times; ``exchange_stretch`` makes it one of the exchange's.
+    """
 
     exchange: str
     records: int
     first_us: int
     last_us: int
+
+
+def exchange_stretch(database: Database, upper: Table, stretch: Stretch) -> Stretch:
+    """The exchange's times of what ``upper`` holds of the range: of all rows that were written since it began.
+
+    Where nobody knows when a row was written, the broker's times stand for the exchange's. Raises K2Error.
+    """
+    written = written_at(upper.tier)
+    if written is None or upper.time_us is None:
+        return stretch
+    condition, params = _of_exchange(upper, stretch.exchange)
+    ((rows, first, last),) = database.rows(
+        f"SELECT count(), min({upper.time_us}), max({upper.time_us}) FROM {upper.source.table} "
+        f"WHERE {written} >= toDateTime({stretch.first_us // 1_000_000}) AND {condition}",
+        params,
+    )
+    return replace(stretch, first_us=whole(first), last_us=whole(last)) if rows else stretch
 
 
 def by_trades(database: Database, upper: Optional[Table], lower: Table, stretch: Stretch) -> TierResult:
@@ -76,13 +97,13 @@ def _judged(result: TierResult, why: str) -> TierResult:
 def _by_count(database: Database, lower: Table, stretch: Stretch, blank: TierResult) -> TierResult:
     """More rows may have been written since than the range has records, but fewer cannot if none is lost."""
     tier = lower.tier
-    hop = tier.time_columns.get("committed") or (tier.freshness and tier.time_columns[tier.freshness.hop])
-    if not hop:
+    written = written_at(tier)
+    if written is None:
         return replace(blank, expected=stretch.records, reason="no offsets, no tier before it, no time of writing")
     condition, params = _of_exchange(lower, stretch.exchange)
     ((rows,),) = database.rows(
         f"SELECT count() FROM {lower.source.table} "
-        f"WHERE {hop.column} >= toDateTime({max(0, stretch.first_us // 1_000_000 - _SLACK_S)}) AND {condition}",
+        f"WHERE {written} >= toDateTime({max(0, stretch.first_us // 1_000_000 - _SLACK_S)}) AND {condition}",
         params,
     )
     counted = replace(blank, expected=stretch.records, rows=whole(rows))
