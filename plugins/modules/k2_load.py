@@ -71,8 +71,8 @@ options:
     type: int
   quiet_before_s:
     description:
-      - Seconds before the start in which the simulator sends nothing, so that C(load.watermark) can tell where the raw topics
-        ended before the load. Takes two seconds or more.
+      - Seconds before the start in which the simulator sends nothing, so that C(load.watermark) can tell where the raw
+        topics ended before the load. Takes two seconds or more.
     type: float
     default: 0
   quiet_after_s:

@@ -145,6 +145,21 @@ def test_it_sends_its_schedule_falls_silent_and_returns_to_the_base_rate(tmp_pat
     with_simulator(tmp_path, scenario)
 
 
+def test_it_can_be_silent_before_it_begins(tmp_path: Path) -> None:
+    async def scenario(simulator: Simulator) -> None:
+        await simulator.wait(lambda: all(simulator.sent()))
+        start_us = time.time_ns() // 1000 + 600_000
+        await simulator.post(
+            "/load", trades_per_second=300, seconds=0.2, start_at_us=start_us, quiet_before_s=0.4, schedule="constant"
+        )
+        await simulator.until("finished")
+        assert all(simulator.truth(0, start_us - 400_000).values())
+        assert not any(simulator.truth(start_us - 400_000, start_us).values())
+        assert {len(times) for times in simulator.truth(start_us, start_us + 200_000).values()} == {20}
+
+    with_simulator(tmp_path, scenario)
+
+
 def test_it_can_be_ended_at_once_and_says_what_was_not_sent(tmp_path: Path) -> None:
     async def scenario(simulator: Simulator) -> None:
         await simulator.post("/stop", exchange="kraken")
