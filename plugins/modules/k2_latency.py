@@ -36,7 +36,9 @@ options:
     description:
       - Where commits are read from.
       - V(part_log) takes the parts of the candle tables from C(system.part_log), which is exact.
-      - V(auto) takes the best there is.
+      - V(probe) asks the candle tables how many trades they count, at most ten times a second while the window lasts,
+        and gives both bounds of what lies between two probes. It can tell nothing of a window that is over.
+      - V(auto) takes C(system.part_log) where it can be read and knows the candle tables, else V(probe).
     type: str
     choices: [auto, part_log, probe]
     default: auto
@@ -45,7 +47,9 @@ options:
     type: int
     default: 60
   cut_warm_up:
-    description: Whether to cut the warm-up, by MSER-5.
+    description:
+      - Whether to cut the warm-up, by MSER-5.
+      - It takes exact commits, so nothing is cut where candles are probed.
     type: bool
     default: true
   query_timeout:
@@ -88,9 +92,126 @@ EXAMPLES = r"""
 
 RETURN = r"""
 latency:
-  description: What was measured.
+  description: What was measured. Times in microseconds since the epoch end in C(_us).
   returned: success
   type: dict
+  contains:
+    window:
+      description: The window, as C(start_us) and C(end_us).
+      type: dict
+    measured:
+      description: What is left of it after the warm-up was cut.
+      type: dict
+    warm_up:
+      description: How the warm-up was found, how many seconds were cut, and how many insert blocks that rests on.
+      type: dict
+      sample: {method: MSER-5, cut_s: 1.07, observations: 592}
+    start:
+      description: Where the path begins, and whether a verdict may rest on it.
+      type: dict
+      sample:
+        moment: exchange
+        tier: silver
+        column: timestamp
+        resolution_ms: 0.001
+        gated: true
+        why: the exchanges' times come from the platform's own clock
+    end:
+      description:
+        - How commits were known.
+        - C(source) is V(part_log), V(probe) or V(none); C(resolution_ms) is the longest time between two probes.
+      type: dict
+      sample: {source: part_log, resolution_ms: 0.001, why: commit of the parts of ohlcv_1m}
+    refused:
+      description: Columns that are too coarse for what was asked of them.
+      type: list
+      elements: dict
+      sample:
+        - moment: ingested
+          tier: silver
+          column: ingestion_timestamp
+          type: DateTime64(6)
+          resolution_ms: 1000.0
+          needed_ms: 0.15
+          reason: all values seen of binance are multiples of 1 s, it was padded from a coarser time
+    cells:
+      description: Each exchange, candle and segment.
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description: One of V(exchange), V(candle), V(segment).
+          type: str
+        name:
+          description: Name of the exchange, tier or segment.
+          type: str
+        why:
+          description: Why the cell cannot be used; null where it can.
+          type: str
+        n:
+          description: Rows that were measured.
+          type: int
+        blocks:
+          description: Insert blocks they came in; 0 where that is not known.
+          type: int
+        sum_squares:
+          description: Sum over insert blocks of the squared number of rows, since rows of one block are dependent.
+          type: int
+        negative:
+          description: Latencies below zero; they are measured like all others.
+          type: int
+        late:
+          description: Rows older than one of their instrument in an earlier block.
+          type: int
+        duplicates:
+          description: Rows beyond the first of each key.
+          type: int
+        unattributed:
+          description: Valid rows without a known commit.
+          type: int
+        invalid:
+          description: Rows that are not valid and reach no candle.
+          type: int
+        ambiguous:
+          description: Rows that were given the latest commit that may be theirs.
+          type: int
+        min_ms:
+          description: The least latency.
+          type: float
+        max_ms:
+          description: The greatest.
+          type: float
+        mean_ms:
+          description: The mean.
+          type: float
+        quantiles:
+          description:
+            - Order statistics at C(levels).
+            - C(low_ms) and C(high_ms) differ where commits are known between bounds only.
+          type: dict
+        histogram:
+          description: Upper bound in milliseconds and count of each bucket that is not empty, 8 to an octave.
+          type: list
+          elements: list
+        series:
+          description: By second of the measured window, count, p50, p99 and maximum in milliseconds.
+          type: list
+          elements: list
+        exceeding_levels:
+          description: The levels of C(exceeding).
+          type: list
+          elements: float
+        exceeding:
+          description: By second, count, and how many latencies lie above the quantile of each of C(exceeding_levels).
+          type: list
+          elements: list
+    rows_in_window:
+      description: Rows of the source tier that began within the window.
+      type: int
+    cost:
+      description: What the queries cost the server, and why it enforced no limits, if so.
+      type: dict
+      sample: {queries: 43, rows_read: 2294075, bytes_read: 64619234, elapsed_s: 1.8, without_limits: null}
 """
 
 from dataclasses import asdict
