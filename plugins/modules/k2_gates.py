@@ -33,10 +33,10 @@ options:
       - What was measured.
       - For V(S0), C(stack) is the result of M(k2.hardening.k2_stack_info) and C(preflight) that of
         M(k2.hardening.k2_preflight_info).
-      - For V(S1), C(load) names one load. C(loads) is a list of what M(k2.hardening.k2_load) returned as C(load), by load
-        host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the highest load,
-        that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured at this load, and
-        C(failed) what went wrong when it was tried.
+      - For V(S1), C(load) names one load. C(loads) is a list of what M(k2.hardening.k2_load) returned as C(load), by
+        load host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the
+        highest load, that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured
+        at this load, and C(failed) what went wrong when it was tried.
     type: dict
     required: true
   baseline:

@@ -37,6 +37,10 @@ options:
     description: Whether the run is a shortened one.
     type: bool
     default: false
+  steps:
+    description: The steps that the play has, of which tags may select some; all by default.
+    type: list
+    elements: str
   run_dir:
     description: The run to end, as returned by O(state=started).
     type: path

@@ -141,7 +141,7 @@ def _charts(
     charts = []
     drawn = {name: cell for name, cell in exchanges.items() if cell["quantiles"]}
     if drawn:
-        lines = [Series(name, _by_level(cell["quantiles"])) for name, cell in drawn.items()]
+        lines = [Series(name, _by_level(cell["quantiles"]), at) for at, (name, cell) in enumerate(drawn.items())]
         values = [value for line in lines for _, value in line.points if value > 0] or [1.0]
         charts.append(
             (
@@ -157,9 +157,9 @@ def _charts(
             )
         )
         course = []
-        for name, cell in drawn.items():
-            course.append(Series(f"{name} p99", [(row[0], row[3]) for row in cell["series"]]))
-            course.append(Series(f"{name} p50", [(row[0], row[2]) for row in cell["series"]], dashed=True))
+        for at, (name, cell) in enumerate(drawn.items()):
+            course.append(Series(f"{name} p99", [(row[0], row[3]) for row in cell["series"]], at))
+            course.append(Series(f"{name} p50", [(row[0], row[2]) for row in cell["series"]], at, dashed=True))
         highest = max((y for line in course for _, y in line.points), default=target)
         last = max((x for line in course for x, _ in line.points), default=1.0)
         charts.append(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a run: Markdown, one self-contained HTML page, JUnit XML and a baseline for later runs, from ``results.json``, ``run.json`` and
-``evidence/`` alone.
+"""Render a run: Markdown, one self-contained HTML page, JUnit XML and a baseline for later runs.
+
+All of it from ``results.json``, ``run.json`` and ``evidence/`` alone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from html import escape
 from typing import Optional
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 62, 28, 12, 40
 SERIES_COLOURS = 8
 
 Point = tuple[float, float]
@@ -22,10 +22,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its name in the legend and its points in data units, in the order of x."""
+    """A line: its name in the legend, its points in data units in the order of x, and its colour (0 to 7)."""
 
     name: str
     points: Sequence[Point]
+    colour: int
     dashed: bool = False
 
 
@@ -78,20 +79,19 @@ def line_chart(
 ) -> str:
     """Lines over common axes, with a horizontal ``limit`` where one is given. ``title`` is read out, not drawn."""
     parts = [*_frame(title, x, y, HEIGHT)]
-    for index, line in enumerate(series):
+    for line in series:
         points = " ".join(f"{_x(x, px):.1f},{_y(y, py, HEIGHT):.1f}" for px, py in line.points)
         dashed = ' stroke-dasharray="5 3"' if line.dashed else ""
         parts.append(
-            f'<polyline class="line s{index % SERIES_COLOURS}" points="{points}"{dashed}>'
+            f'<polyline class="line s{line.colour % SERIES_COLOURS}" points="{points}"{dashed}>'
             f"<title>{escape(line.name)}</title></polyline>"
         )
     if limit is not None:
         at = _y(y, limit, HEIGHT)
         parts.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(
-            f'<text class="limit" x="{WIDTH - RIGHT - 4}" y="{at - 5:.1f}" text-anchor="end">{escape(limit_label)}</text>'
-        )
-    return _figure([*parts, "</svg>"], [line.name for line in series])
+        place = f'x="{WIDTH - RIGHT - 4}" y="{at - 5:.1f}" text-anchor="end"'
+        parts.append(f'<text class="limit" {place}>{escape(limit_label)}</text>')
+    return _figure([*parts, "</svg>"], [(line.name, line.colour, line.dashed) for line in series])
 
 
 def stacked_bars(
@@ -107,14 +107,14 @@ def stacked_bars(
         for name, value in row:
             left, right = _x(x, done), _x(x, done + value)
             done += value
-            parts.append(
-                f'<rect class="bar s{names.index(name) % SERIES_COLOURS}" x="{left:.1f}" y="{top}" '
-                f'width="{max(right - left, 0.5):.1f}" height="24"><title>{escape(f"{name}: {value:.4g}")}</title></rect>'
-            )
+            place = f'x="{left:.1f}" y="{top}" width="{max(right - left, 0.5):.1f}" height="24"'
+            told = escape(f"{name}: {value:.4g}")
+            colour = names.index(name) % SERIES_COLOURS
+            parts.append(f'<rect class="bar s{colour}" {place}><title>{told}</title></rect>')
     if limit is not None:
         at = _x(x, limit)
         parts.append(f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-    return _figure([*parts, "</svg>"], names)
+    return _figure([*parts, "</svg>"], [(name, index, False) for index, name in enumerate(names)])
 
 
 def _frame(title: str, x: Axis, y: Optional[Axis], height: int) -> list[str]:
@@ -141,11 +141,13 @@ def _frame(title: str, x: Axis, y: Optional[Axis], height: int) -> list[str]:
     return parts
 
 
-def _figure(svg: Sequence[str], names: Sequence[str]) -> str:
-    keys = "".join(
-        f'<span><i class="s{index % SERIES_COLOURS}"></i>{escape(name)}</span>' for index, name in enumerate(names)
+def _figure(svg: Sequence[str], keys: Sequence[tuple[str, int, bool]]) -> str:
+    """The chart with its legend: name, colour and whether the line is dashed."""
+    legend = "".join(
+        f'<span><i class="s{colour % SERIES_COLOURS}{" dashed" if dashed else ""}"></i>{escape(name)}</span>'
+        for name, colour, dashed in keys
     )
-    return f'<figure>{"".join(svg)}<figcaption class="legend">{keys}</figcaption></figure>'
+    return f'<figure>{"".join(svg)}<figcaption class="legend">{legend}</figcaption></figure>'
 
 
 def _x(axis: Axis, value: float) -> float:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparison of a run's p99s with those of an earlier one. Needs numpy, so it runs on the controller.
 
-Every report writes ``baseline.json``; kept, it is what a later run is compared with. The ratio of two p99s gets an interval
-by the bootstrap of order statistics: drawing m values from a sample and taking their k-th is drawing one value at the level
-that a Beta(k, m + 1 - k) variable gives (H. A. David, Order Statistics, 3rd ed., 2.1), m being the number of independent
-values that the sample is worth. Better or worse is what lies wholly beyond a margin of 10 %.
+Every report writes ``baseline.json``; kept, it is what a later run is compared with. The ratio of two p99s gets an
+interval by the bootstrap of order statistics: drawing m values from a sample and taking their k-th is drawing one value
+at the level that a Beta(k, m + 1 - k) variable gives (H. A. David, Order Statistics, 3rd ed., 2.1), m being the number
+of independent values that the sample is worth. Better or worse is what lies wholly beyond a margin of 10 %.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def baseline_of(run_id: str, evidence: Mapping[str, Mapping[str, Any]]) -> dict[
     cells = {}
     for gate, entry in evidence.items():
         quantiles = entry["detail"].get("quantiles")
-        if quantiles and quantiles["p99"]["estimate"] is not None:
+        if quantiles and quantiles["p99"]["estimate"] is not None and quantiles["p99"]["n_effective"]:
             grid = entry["detail"]["cell"]["quantiles"]
             cells[gate] = {
                 "p99_ms": quantiles["p99"]["estimate"],

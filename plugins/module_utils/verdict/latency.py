@@ -11,7 +11,7 @@ from ..core.errors import K2Error
 from ..measure.latency.model import Cell, Latency
 from ..measure.latency.plain import read_latency
 from ..measure.ledger.result import Verdict as LedgerVerdict
-from ..measure.load.result import LoadResult, merge_loads
+from ..measure.load.result import Counts, LoadResult, merge_loads
 from ..profile.model import Profile
 from ..verdict.baseline import Baseline, compare
 from ..verdict.gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
@@ -132,14 +132,13 @@ def why_not_this_load(seen: LoadFacts) -> str:
     failed = sum(load.errors.values())
     if failed:
         reasons.append(f"{failed} messages were refused: {', '.join(sorted(load.errors))}")
-    deaf = [f"{counts.sent - counts.heard} of {name}" for name, counts in load.exchanges.items() if _deaf(counts)]
+    deaf = [f"{count} of {name}" for name, counts in load.exchanges.items() if (count := _unheard(counts))]
     if deaf:
         reasons.append(f"sent to nobody, since no feed handler was connected: {', '.join(deaf)}")
     lateness = load.lateness.quantile(0.99)
     if lateness is not None and lateness > limit_ms:
-        reasons.append(
-            f"the generator sent late: p99 {lateness:.1f} ms, at most {limit_ms:g} ms ({LATENESS_SHARE:.0%} of the target)"
-        )
+        share = f"{LATENESS_SHARE:.0%} of the target"
+        reasons.append(f"the generator sent late: p99 {lateness:.1f} ms, at most {limit_ms:g} ms ({share})")
     return "the load was not what it should be: " + "; ".join(reasons) if reasons else ""
 
 
@@ -252,6 +251,8 @@ def _quantile_gate(
         why = (cell.why if cell else None) or "no trade was seen"
         detail = context | {"cell": asdict(cell) if cell else None}
         return Decided(GateResult(spec, Verdict.INCONCLUSIVE, why, scale, n=0), detail, "not measured")
+    if not cell.sum_squares:
+        return _histogram_gate(spec, cell, seen, scale, context)
     # What a segment misses is another segment's; the whole path has to answer for all that entered it.
     sample = sample_of(cell, seen.missing if cell.kind != "segment" else 0)
     bounds = {name: bound_quantile(sample, level) for name, level in QUANTILES.items()}
@@ -272,6 +273,32 @@ def _quantile_gate(
         effective=p99.n_effective,
     )
     return Decided(_p99_result(spec, p99, cell, why_not, scale), detail, mechanism)
+
+
+def _histogram_gate(spec: GateSpec, cell: Cell, seen: LoadFacts, scale: Scale, context: Mapping[str, Any]) -> Decided:
+    """A segment told by a histogram: between bounds of buckets, and no verdict.
+
+    Nothing tells which of its values belong together, so nobody knows how many independent ones they are worth.
+    """
+    assert cell.quantiles is not None
+    place = cell.quantiles.levels.index(QUANTILES["p99"])
+    low, high = cell.quantiles.low_ms[place], cell.quantiles.high_ms[place]
+    reason = (
+        f"p99 lies between {low:g} and {high:g} ms by a histogram that the services keep, which does not tell how its "
+        "values depend on each other: no bounds for other times follow from it"
+    )
+    quantiles = {
+        name: asdict(QuantileBounds(level, _at(cell.quantiles.high_ms, level, cell), None, None, 0.0))
+        for name, level in QUANTILES.items()
+    }
+    result = GateResult(spec, Verdict.INCONCLUSIVE, reason, scale, high, low, high, cell.n)
+    detail = dict(context) | {"cell": asdict(cell), "quantiles": quantiles, "baseline": None}
+    return Decided(result, detail, f"difference of two scrapes of a histogram around the load {seen.name}")
+
+
+def _at(values: Sequence[float], level: float, cell: Cell) -> float:
+    assert cell.quantiles is not None
+    return values[cell.quantiles.levels.index(level)]
 
 
 def _p99_result(spec: GateSpec, p99: QuantileBounds, cell: Cell, why_not: str, scale: Scale) -> GateResult:
@@ -321,5 +348,6 @@ def _cell_of(profile: Profile, spec: GateSpec) -> tuple[str, str]:
     return "exchange", name
 
 
-def _deaf(counts: Any) -> bool:
-    return counts.heard is not None and counts.heard < counts.sent
+def _unheard(counts: Counts) -> int:
+    """Messages that had no listener, where the source can tell."""
+    return 0 if counts.heard is None else counts.sent - counts.heard

@@ -3,11 +3,11 @@
 
 Method: the sign test, inverted. A value c at level u of the sample is no credible p-quantile where so many (or so few)
 values at or below it would be too unlikely if it were one; by the binomial distribution, hence free of any assumption
-about the distribution of the values (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 3.2). The binomial's
-size is not n but n / design effect (L. Kish, Survey Sampling, 1965), since values that were committed by one insert, or
-met one slow spell, say little more than one value does:
+about the distribution of the values (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 3.2). The size of that
+binomial is not n but n / design effect (L. Kish, Survey Sampling, 1965), since values that were committed by one
+insert, or met one slow spell, say little more than one value does:
 
-- within an insert block values count as wholly dependent: design effect n * sum(block size squared) / n squared;
+- within an insert block values count as wholly dependent: design effect sum(block size squared) / n;
 - between blocks, the variance of the share of values above c, taken over stretches of 1 s and of 3 s (batch means), over
   what independent values would give. It is measured at the threshold in question.
 

@@ -38,7 +38,7 @@ def sample_of(values: Floats, blocks: Floats, seconds: Floats) -> Sample:
         threshold = ordered[max(0, math.ceil(level * len(ordered) - 1e-9) - 1)]
         counts = np.bincount(seconds, minlength=length)
         hits = np.bincount(seconds, weights=values > threshold, minlength=length)
-        above[level] = [(int(n), int(k)) for n, k in zip(counts, hits)]
+        above[level] = [(int(n), int(k)) for n, k in zip(counts, hits, strict=True)]
     return Sample(len(values), float((sizes**2).sum()), LEVELS, at, at, above)
 
 
