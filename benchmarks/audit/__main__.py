@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit ten million rows: ``python -m benchmarks.audit``; with ``--bootstrap`` also how fast a broker is read.
+"""Audit ten million rows: ``PYTHONPATH=lab:collections:tests/tools:. python -m benchmarks.audit``.
 
 ClickHouse is a server of the benchmark's own, filled by INSERT SELECT; what the broker holds is known beforehand, and
-handed over in batches as a broker would. Beside it in the same run: counting the rows of each tier, which finds
-nothing when as many are lost as doubled.
+handed over in batches as a broker would; how fast a broker is read is measured on one of a million records. Beside it
+in the same run: counting the rows of each tier, which finds nothing when as many are lost as doubled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import psutil
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from own_kafka import kafka
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
 from ansible_collections.k2.hardening.plugins.module_utils.measure.ledger.audit import Options, audit
@@ -51,18 +54,14 @@ VALUES = (
     "toDecimal128(1 + number % 89 / 10, 8) AS size, "
     "toDateTime64({b} + number / 10000, 6, 'UTC') AS at, number AS sequence"
 )
+OFFSETS = "topic LowCardinality(String), part UInt32, pos UInt64"
+TYPED = (
+    f"{OFFSETS}, symbol LowCardinality(String), price Decimal(38, 8), size Decimal(38, 8), at DateTime64(6, 'UTC'), "
+)
 TABLES = {
-    "raw": ("topic LowCardinality(String), part UInt32, pos UInt64, payload String", "topic, part, pos"),
-    "bronze": (
-        ("topic LowCardinality(String), part UInt32, pos UInt64, symbol LowCardinality(String), price Decimal(38, 8), "
-        "size Decimal(38, 8), at DateTime64(6, 'UTC'), sequence UInt64"),
-        "symbol, pos",
-    ),
-    "silver": (
-        ("topic LowCardinality(String), part UInt32, pos UInt64, symbol LowCardinality(String), price Decimal(38, 8), "
-        "size Decimal(38, 8), at DateTime64(6, 'UTC'), sequence UInt64"),
-        "symbol, at, pos",
-    ),
+    "raw": (f"{OFFSETS}, payload String", "topic, part, pos"),
+    "bronze": (f"{TYPED} sequence UInt64", "symbol, pos"),
+    "silver": (f"{TYPED} sequence UInt64", "symbol, at, pos"),
 }
 CANDLES = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "1d": 86400}
 
@@ -220,34 +219,27 @@ def naive(client: ClickHouse) -> dict[str, Any]:
 
 
 def read_rate(bootstrap: str, records: int) -> dict[str, Any]:
-    """How fast a real broker is read, from a topic that is made for it and removed."""
-    import confluent_kafka
-    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-
-    topic = f"bench-{secrets.token_hex(4)}"
+    """How fast a real broker is read."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
-    try:
-        producer = confluent_kafka.Producer(
-            {"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 200_000}
-        )
-        for number in range(records):
-            while True:
-                try:
-                    producer.produce(topic, b"x" * 120, partition=number % PARTITIONS)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-        assert producer.flush(60) == 0
-        reader = BrokerReader(bootstrap)
-        began, seen = time.monotonic(), 0
-        for partition, extent in reader.extents(reader.partitions([topic])).items():
-            seen += sum(len(batch.offsets) for batch in reader.read(partition, extent, Deadline.after(120)))
-        elapsed = time.monotonic() - began
-        assert seen == records
-        return {"records": records, "elapsed_s": round(elapsed, 3), "records_per_s": round(records / elapsed)}
-    finally:
-        admin.delete_topics([topic])[topic].result(30)
+    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 200_000}
+    )
+    for number in range(records):
+        while True:
+            try:
+                producer.produce(TOPIC, b"x" * 120, partition=number % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(60) == 0
+    reader = BrokerReader(bootstrap)
+    began, seen = time.monotonic(), 0
+    for partition, extent in reader.extents(reader.partitions([TOPIC])).items():
+        seen += sum(len(batch.offsets) for batch in reader.read(partition, extent, Deadline.after(120)))
+    elapsed = time.monotonic() - began
+    assert seen == records
+    return {"records": records, "elapsed_s": round(elapsed, 3), "records_per_s": round(records / elapsed)}
 
 
 def main() -> int:
@@ -288,8 +280,8 @@ def main() -> int:
         }
         silver = document["audit"]["silver"]
         document["finds_lost_and_doubled"] = (silver["missing"], silver["duplicated"]) == (LOST, DOUBLED)
-    if options.bootstrap:
-        document["broker"] = read_rate(options.bootstrap, options.broker_rows)
+    with tempfile.TemporaryDirectory() as name, kafka(Path(name)) as broker:
+        document["broker"] = read_rate(broker.bootstrap, options.broker_rows)
     path = options.output_dir / f"audit-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, default=str) + "\n")

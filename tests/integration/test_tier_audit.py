@@ -10,6 +10,7 @@ from typing import Any
 
 import confluent_kafka
 import pytest
+from own_kafka import free_ports
 
 from ansible_collections.k2.hardening.plugins.module_utils.measure.ledger.audit import mark
 from ansible_collections.k2.hardening.plugins.module_utils.measure.ledger.ranges import BadWatermark
@@ -28,7 +29,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.platform.broker impor
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 from .racing import SPANS, Bet, Racing, clickhouse_alone
-from .test_exchange_to_broker import free_ports, kafka_bootstrap
+from .test_exchange_to_broker import kafka_bootstrap
 
 __all__ = ["kafka_bootstrap"]
 

@@ -13,7 +13,8 @@ from ...core.errors import K2Error
 from ...platform.broker import Batch, Extent, Partition
 from .offsets import OffsetSet
 
-Watermark = Mapping[str, Mapping[str, int]]
+# As somebody gives it back: topic, partition, next offset. Checked when it is used.
+Watermark = Mapping[str, object]
 
 
 class Reader(Protocol):
@@ -95,7 +96,7 @@ def choose(extents: Mapping[Partition, Extent], begin: Optional[Watermark], max_
 def _positions(watermark: Watermark) -> list[tuple[Partition, int]]:
     positions = []
     for topic, partitions in watermark.items():
-        for number, offset in partitions.items():
+        for number, offset in partitions.items() if isinstance(partitions, Mapping) else [("", partitions)]:
             if not str(number).isdigit() or isinstance(offset, bool) or not str(offset).isdigit():
                 raise BadWatermark(
                     "from_watermark cannot be read",
@@ -103,7 +104,7 @@ def _positions(watermark: Watermark) -> list[tuple[Partition, int]]:
                     seen=f"{topic}: {number!r}: {offset!r}",
                     action="give back what mark_only returned",
                 )
-            positions.append((Partition(topic, int(number)), int(offset)))
+            positions.append((Partition(topic, int(number)), int(str(offset))))
     return positions
 
 
