@@ -27,7 +27,8 @@ options:
   state:
     description:
       - V(present) makes a load.
-      - V(absent) removes the rows of reserved symbols from ClickHouse, from the last tier to the first, as the user of
+      - V(absent) ends loads that a killed run of this module has left and closes their entries in the undo journal.
+      - It then removes the rows of reserved symbols from ClickHouse, from the last tier to the first, as the user of
         O(profile.k2_load.cleanup).
     type: str
     choices: [present, absent]
@@ -95,10 +96,9 @@ options:
     description: The platform's name, O(profile.k2_platform), said back. Required save in check mode.
     type: str
   state_dir:
-    description:
-      - Directory on the target below which the undo journal of each platform lies.
-      - Required with O(state=present).
+    description: Directory on the target below which the undo journal of each platform lies.
     type: path
+    required: true
   progress_file:
     description: File that receives progress events, one JSON object per line.
     type: path
@@ -146,6 +146,7 @@ EXAMPLES = r"""
     profile: "{{ lookup('k2.hardening.profile') }}"
     state: absent
     confirm: "{{ k2_confirm }}"
+    state_dir: /var/lib/k2-hardening
 """
 
 RETURN = r"""
@@ -236,10 +237,14 @@ load:
       type: dict
       sample: {market.crypto.trades.kraken.raw: {"0": 5120, "1": 4987}}
 cleanup:
-  description: What became of the rows of reserved symbols.
+  description: What was left of loads, and what became of it.
   returned: success, with O(state=absent)
   type: dict
   contains:
+    ended:
+      description: Loads that a killed run had left.
+      type: list
+      elements: str
     tiers:
       description: Each tier, the last first; C(why) says why rows stay, or why nobody could look.
       type: list
@@ -294,10 +299,10 @@ def main() -> None:
                 "options": {"index": {"type": "int", "required": True}, "of": {"type": "int", "required": True}},
             },
             "confirm": {"type": "str"},
-            "state_dir": {"type": "path"},
+            "state_dir": {"type": "path", "required": True},
             "progress_file": {"type": "path"},
         },
-        required_if=[("state", "present", ("load", "seconds", "state_dir"))],
+        required_if=[("state", "present", ("load", "seconds"))],
         supports_check_mode=True,
     )
     stop = threading.Event()
@@ -315,7 +320,7 @@ def _answer(module: AnsibleModule, stop: threading.Event) -> dict[str, Any]:
     if not module.check_mode:
         require_confirmed(profile, params["confirm"])
     if params["state"] == "absent":
-        cleanup = remove_loads(profile, only_look=module.check_mode)
+        cleanup = remove_loads(profile, Path(params["state_dir"]), only_look=module.check_mode)
         return {"changed": cleanup.changed, "cleanup": asdict(cleanup)}
     request = _request(params)
     if module.check_mode:

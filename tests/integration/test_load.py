@@ -284,6 +284,22 @@ def test_killed_it_leaves_an_entry_that_says_what_ends_the_load(stack: Stack, tm
     wait_until(lambda: state_of(stack) == "finished", 30, "it did")
 
 
+def test_what_a_killed_load_has_left_can_be_ended_at_once(stack: Stack, tmp_path: Path, module: Any) -> None:
+    start(stack, 30)
+    process = module(load="busy", seconds=300)
+    wait_until(lambda: state_of(stack) == "running", 30, "the load runs")
+    alive = json.loads(module(state="absent").communicate(timeout=30)[0])
+    assert (alive["changed"], alive["cleanup"]["ended"]) == (False, [])
+    assert state_of(stack) == "running"
+    process.kill()
+    process.communicate(timeout=30)
+    ended = json.loads(module(state="absent").communicate(timeout=30)[0])
+    assert ended["changed"] is True
+    assert ended["cleanup"]["ended"][0].startswith("load busy: 600/s for 300 s, begun at ")
+    assert state_of(stack) == "ended early"
+    assert open_entries(tmp_path) == []
+
+
 def test_wrong_confirmation_touches_nothing(stack: Stack, tmp_path: Path, module: Any) -> None:
     for arguments in ({"load": "busy", "seconds": 1}, {"state": "absent"}):
         answer = json.loads(module(**arguments, confirm="other").communicate(timeout=30)[0])
@@ -335,7 +351,7 @@ def clickhouse_port(tmp_path: Path) -> Iterator[int]:
         service.end(signal.SIGTERM)
 
 
-def test_the_rows_of_reserved_symbols_are_removed_and_no_others(clickhouse_port: int) -> None:
+def test_the_rows_of_reserved_symbols_are_removed_and_no_others(clickhouse_port: int, tmp_path: Path) -> None:
     offsets = ["topic", "kafka_partition", "kafka_offset"]
     trades = {"exchange_column": "exchange", "key_columns": offsets, "offset_columns": offsets, "store": "clickhouse"}
     where = {"host": "127.0.0.1", "port": clickhouse_port, "database": "k2"}
@@ -389,13 +405,13 @@ def test_the_rows_of_reserved_symbols_are_removed_and_no_others(clickhouse_port:
         columns = "topic, kafka_partition, kafka_offset, payload, broker_timestamp, received_at"
         client.execute(f"INSERT INTO k2.raw_trades ({columns}) FORMAT JSONEachRow", body="\n".join(lines).encode())
         seen = parse_profile(described)
-        looked = remove_loads(seen, only_look=True)
+        looked = remove_loads(seen, tmp_path, only_look=True)
         assert looked.changed
         assert {tier.tier: (tier.found, tier.removed) for tier in looked.tiers} == {
             "archive": (None, None), "nowhere": (None, None), "minutes": (2, None), "silver": (2, None),
             "bronze": (2, None), "raw": (None, None),
         }  # fmt: skip
-        done = remove_loads(seen, only_look=False)
+        done = remove_loads(seen, tmp_path, only_look=False)
         assert [(tier.tier, tier.removed) for tier in done.tiers if tier.removed is not None] == [
             ("minutes", 2), ("silver", 2), ("bronze", 2),
         ]  # fmt: skip
@@ -413,11 +429,11 @@ def test_the_rows_of_reserved_symbols_are_removed_and_no_others(clickhouse_port:
             left = client.execute(f"SELECT groupUniqArray({column}) FROM k2.{table}")
             assert "XRP" in left
             assert "K2LOADUSDT" in left.replace("/", "")  # another symbol than the reserved one
-        again = remove_loads(seen, only_look=False)
+        again = remove_loads(seen, tmp_path, only_look=False)
         assert not again.changed
         described["k2_load"]["cleanup"] = {"username": "auditor", "password": PASSWORDS["auditor"]}  # type: ignore[index]
         client.execute(f"INSERT INTO k2.raw_trades ({columns}) FORMAT JSONEachRow", body=lines[0].encode())
-        refused = remove_loads(parse_profile(described), only_look=False)
+        refused = remove_loads(parse_profile(described), tmp_path, only_look=False)
         assert {tier.tier: tier.removed for tier in refused.tiers if tier.found} == {
             "minutes": 0, "silver": 0, "bronze": 0,
         }  # fmt: skip

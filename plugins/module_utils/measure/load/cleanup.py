@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Optional
 
 from ...core.errors import K2Error
+from ...fault.journal import Journal
 from ...platform.clickhouse import ClickHouseClient
 from ...profile.model import ClickHouse, Profile, Store, Tier
+from .leftover import end_left_loads
 from .request import RequestError, section
 
 # A mutation rewrites every part that holds such a row.
@@ -36,31 +39,31 @@ class Removal:
 
 @dataclass(frozen=True)
 class Cleanup:
-    """All tiers, last first, and what stays whatever is done."""
+    """Loads whose maker was killed and that are ended now, all tiers, last first, and what stays whatever is done."""
 
+    ended: tuple[str, ...]
     tiers: tuple[Removal, ...]
     stays: tuple[str, ...]
 
     @property
     def changed(self) -> bool:
-        """Whether any row was removed or, where nobody tried, would be."""
-        return any(tier.found if tier.removed is None else tier.removed for tier in self.tiers)
+        """Whether a load was ended or a row removed or, where nobody tried, would be."""
+        return bool(self.ended) or any(tier.found if tier.removed is None else tier.removed for tier in self.tiers)
 
 
-def remove_loads(profile: Profile, *, only_look: bool) -> Cleanup:
-    """Remove every row of the reserved symbols that can be told apart; with ``only_look`` count them.
+def remove_loads(profile: Profile, state_dir: Path, *, only_look: bool) -> Cleanup:
+    """End loads whose maker was killed, then remove every row of the reserved symbols that can be told apart.
 
-    What cannot be looked at or removed is told in the result.
+    With ``only_look`` both are only counted. What cannot be looked at or removed is told in the result. A profile
+    that reserves no symbols, or has no ClickHouse, has no such rows.
 
-    :raises RequestError: the profile has no symbols reserved, no database, or no user that may delete.
+    :raises RequestError: the profile has no loads, or no user that may delete. :raises SimulatorError: a load that was
+        left may still run. :raises JournalError: nobody can tell which loads were left.
     """
     load = section(profile)
+    ended = end_left_loads(Journal(state_dir / profile.platform.name / "undo"), only_look=only_look)
     if not load.records or profile.clickhouse is None:
-        raise RequestError(
-            "there is nothing to remove, or nowhere to look",
-            expected="k2_load.records and k2_clickhouse in the profile",
-            seen="no k2_clickhouse" if load.records else "no k2_load.records",
-        )
+        return Cleanup(ended, (), ())
     if load.cleanup is None and not only_look:
         raise RequestError(
             "nobody may remove rows",
@@ -76,7 +79,9 @@ def remove_loads(profile: Profile, *, only_look: bool) -> Cleanup:
         writer = ClickHouseClient(login)
     tiers = tuple(_clean(tier, symbols, reader, writer) for tier in reversed(profile.tiers))
     topics = [profile.broker.topics[name].raw for name in symbols] if profile.broker else []
-    return Cleanup(tiers, tuple(f"topic {topic}: records stay until its retention removes them" for topic in topics))
+    return Cleanup(
+        ended, tiers, tuple(f"topic {topic}: records stay until its retention removes them" for topic in topics)
+    )
 
 
 def _clean(

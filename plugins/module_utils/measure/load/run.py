@@ -19,6 +19,7 @@ from ...profile.model import Profile
 from . import simulator
 from .file_source import read_trades
 from .generator import Generator, Sending, Stream
+from .leftover import parameters
 from .mark import mark_in_quiet, raw_topics
 from .records import Maker, Restamper, from_trade
 from .replay import NothingToReplay, newest_records
@@ -90,7 +91,7 @@ def _simulated(
         target=url,
         action=f"load {request.load}: {rate:g}/s for {request.seconds:g} s",
         undo=f"the simulator returns to its base rate by itself at {rfc3339(end_us)}; POST {url}/load/end does it now",
-        parameters={"url": url, "pid": str(os.getpid())},
+        parameters=parameters(url=url, start_us=start_us, end_us=end_us),
     )
     try:
         begun = client.begin(
@@ -162,7 +163,7 @@ def _generated(
         target=profile.broker.bootstrap,
         action=f"load {request.load}: {len(schedule)} messages to {', '.join(topics.values())}",
         undo=f"sending ended with process {os.getpid()}; k2_load with state absent removes what it wrote",
-        parameters={exchange: form.symbol for exchange, form in section(profile).records.items()},
+        parameters=parameters(),
     )
     mark = watermark_of(broker.extents(partitions))
     sending = generator.run(stop, lambda so_far: shown(so_far.sent, len(schedule), end_us))
