@@ -277,7 +277,7 @@ def test_facts_of_another_shape_are_refused(broken: dict[str, Any]) -> None:
         decide(broken)
 
 
-# -- comparison with an earlier run ---------------------------------------------------------------------------------------
+# -- comparison with an earlier run ------------------------------------------------------------------------------------
 
 
 def baseline_file(tmp_path: Path, given: dict[str, Any]) -> Path:
