@@ -1,29 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The aggregates of each exchange and candle, taken inside ClickHouse: none but these come back.
+"""The aggregates of one cell, taken inside ClickHouse: none but these come back.
 
-A commit is one moment for all rows of an insert block, so rows are gathered as arrays by block and exchange first.
+Two passes, since how many values exceed a quantile can be counted only when it is known. A cell at a time, since exact
+quantiles hold all values of the cell in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Protocol
 
-from ...platform.clickhouse import Value
 from .columns import Moment
 from .commits import Commits
 from .model import EXCEEDING_LEVELS, LEVELS, Cell, Quantiles, Span
 from .selection import Selection
-from .session import Session, integer, integers, literal
+from .session import Session, integer, integers
 
-CellName = tuple[str, str]
 BUCKETS_PER_OCTAVE = 8
+# Stands for lags that are not above zero.
+_LEAST_BUCKET = -1_000_000
+
+
+class Lags(Protocol):
+    """The rows of a cell."""
+
+    @property
+    def kind(self) -> str:
+        """What the cell is of."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Which one it is."""
+        ...
+
+    def query(self) -> str:
+        """SQL: block_us, second, lag (microseconds; NULL of a row that has none), valid, ambiguous."""
+        ...
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that are measured: those of the path's source that began within ``span``."""
+    """The rows of the path that began within ``span``, and how to find their commits."""
 
     commits: Commits
     start: Moment
@@ -35,66 +53,92 @@ class Rows:
         commits = self.commits
         return Selection(commits.route.source, self.start, self.span, commits.low_us, commits.high_us)
 
-    def blocks(self, by: str = "") -> str:
-        """SQL: by exchange and insert block (and column ``by``) the starts of valid rows, and their commits."""
-        keys = f"k2_exchange, block_us{by and ', ' + by}"
-        zeros = f"[{', '.join('toInt64(0)' for _ in self.commits.route.measurable)}]"
+
+@dataclass(frozen=True)
+class Committed:
+    """Latencies of ``rows`` to the commit of one candle tier, or of the last one; of one exchange, or of all."""
+
+    kind: str
+    name: str
+    rows: Rows
+    candle: Optional[str] = None
+    exchange: Optional[str] = None
+
+    def query(self) -> str:
+        """SQL: as ``Lags`` says."""
+        selection = replace(self.rows.selection, exchange=self.exchange)
         return (
-            f"SELECT {keys}, groupArrayIf(start_us, valid) AS starts, countIf(NOT valid) AS invalid, "
-            f"if(empty(any(c.committed)), {zeros}, any(c.committed)) AS commits, any(c.ambiguous) AS unsure "
-            f"FROM ({self.selection.query()}) AS r ANY LEFT JOIN ({self.commits.query()}) AS c USING (block_us) "
-            f"GROUP BY {keys}"
+            "SELECT r.block_us AS block_us, r.second AS second, r.valid AS valid, c.ambiguous AS ambiguous, "
+            "if(r.valid AND c.at > 0, toNullable(c.at - r.start_us), NULL) AS lag "
+            f"FROM ({selection.query()}) AS r ANY LEFT JOIN "
+            f"(SELECT block_us, {self._commit()} AS at, ambiguous FROM ({self.rows.commits.query()})) AS c "
+            "USING (block_us)"
         )
 
-    def latencies(self, by: str = "") -> str:
-        """SQL: by kind, name and block (and column ``by``) the latencies in microseconds, and what has none.
-
-        An exchange's path ends at the last of all candle tables.
-        """
-        keys = f"kind, name, block_us{by and ', ' + by}"
-        names = ", ".join(literal(candle.tier.name) for candle in self.commits.route.measurable)
-        return (
-            f"SELECT cell.1 AS kind, cell.2 AS name, block_us{by and ', ' + by}, "
-            "groupArrayArray(if(cell.3 = 0, [], arrayMap(start -> cell.3 - start, starts))) AS lags, "
-            "sum(if(cell.3 = 0, length(starts), 0)) AS unattributed, sum(invalid) AS refused, any(unsure) AS ambiguous "
-            "FROM (SELECT *, arrayConcat([('exchange', k2_exchange, if(has(commits, 0), 0, arrayMax(commits)))], "
-            f"arrayMap((name, at) -> ('candle', name, at), [{names}], commits)) AS cells FROM ({self.blocks(by)})) "
-            f"ARRAY JOIN cells AS cell GROUP BY {keys}"
-        )
+    def _commit(self) -> str:
+        if self.candle is None:
+            return "if(has(committed, 0), 0, arrayMax(committed))"
+        names = [candle.tier.name for candle in self.rows.commits.route.measurable]
+        return f"committed[{names.index(self.candle) + 1}]"
 
 
-class Lags(Protocol):
-    """Something that ``read_cells`` and ``complete`` can aggregate."""
-
-    def latencies(self, by: str = "") -> str:
-        """SQL: kind, name, block_us (and column ``by``), lags, unattributed, refused, ambiguous."""
-        ...
-
-
-def read_cells(session: Session, rows: Lags) -> dict[CellName, Cell]:
-    """The cells that have a row, but for what ``complete`` adds."""
+def read_cell(session: Session, lags: Lags) -> Cell:
+    """The cell of ``lags`` but for what ``complete`` adds; with ``n`` 0 where there is nothing."""
     levels = ", ".join(f"{level:g}" for level in LEVELS)
-    found = session.ask(
-        "SELECT kind, name, sum(length(lags)) AS n, countIf(notEmpty(lags)), sum(length(lags) * length(lags)), "
-        "sum(arrayCount(lag -> lag < 0, lags)), sum(unattributed), sum(refused), sum(if(ambiguous, length(lags), 0)), "
-        f"sum(arraySum(lags)), quantilesExactArray({levels})(lags) FROM ({rows.latencies()}) GROUP BY kind, name"
+    (row,) = session.ask(
+        "SELECT sum(n), countIf(n > 0), sum(n * n), sum(below), sum(lost), sum(refused), sum(if(unsure, n, 0)), "
+        f"sum(total), quantilesExactMerge({levels})(state) FROM (SELECT block_us, "
+        "countIf(lag IS NOT NULL) AS n, countIf(lag < 0) AS below, countIf(valid AND lag IS NULL) AS lost, "
+        "countIf(NOT valid) AS refused, any(ambiguous) AS unsure, coalesce(sum(lag), 0) AS total, "
+        f"quantilesExactStateIf({levels})(assumeNotNull(lag), lag IS NOT NULL) AS state "
+        f"FROM ({lags.query()}) GROUP BY block_us)"
+    ).rows
+    n, blocks, squares, negative, lost, refused, unsure = (integer(value) for value in row[:7])
+    cell = Cell(
+        kind=lags.kind,
+        name=lags.name,
+        n=n,
+        blocks=blocks,
+        sum_squares=squares,
+        negative=negative,
+        unattributed=lost,
+        invalid=refused,
+        ambiguous=unsure,
     )
-    return {(str(row[0]), str(row[1])): _cell(row) for row in found.rows}
+    if not n:
+        return cell
+    values = tuple(milliseconds(us) for us in integers(row[8]))
+    return replace(
+        cell,
+        min_ms=values[0],
+        max_ms=values[-1],
+        mean_ms=round(integer(row[7]) / n / 1000, 6),
+        quantiles=Quantiles(LEVELS, values, values),
+    )
 
 
-def complete(session: Session, rows: Lags, cells: Mapping[CellName, Cell]) -> dict[CellName, Cell]:
-    """``cells`` with their histograms and their course over time."""
-    histograms = _histograms(session, rows)
-    series, exceeding = _course(session, rows, cells)
-    return {
-        key: replace(
-            cell,
-            histogram=tuple(histograms.get(key, ())),
-            series=tuple(series.get(key, ())),
-            exceeding=tuple(exceeding.get(key, ())),
-        )
-        for key, cell in cells.items()
-    }
+def complete(session: Session, lags: Lags, cell: Cell) -> Cell:
+    """``cell`` with its histogram and its course over time."""
+    if cell.quantiles is None:
+        return cell
+    limits = [round((quantile(cell, level) or 0.0) * 1000) for level in EXCEEDING_LEVELS]
+    above = ", ".join(f"countIf(by_second AND value > {limit})" for limit in limits)
+    keys = f"[(true, toInt64(second)), (false, {_bucket('value')})]"
+    found = session.ask(
+        "SELECT key.1 AS by_second, key.2 AS place, count(), "
+        f"quantilesExactIf(0.5, 0.99, 1)(value, by_second), [{above}] FROM ("
+        f"SELECT second, assumeNotNull(l.lag) AS value FROM ({lags.query()}) AS l WHERE l.lag IS NOT NULL) "
+        f"ARRAY JOIN {keys} AS key GROUP BY by_second, place ORDER BY by_second, place"
+    ).rows
+    histogram, series, exceeding = [], [], []
+    for by_second, place, n, quantiles, hits in found:
+        if not by_second:
+            histogram.append((_upper_ms(integer(place)), integer(n)))
+            continue
+        p50, p99, most = (milliseconds(us) for us in integers(quantiles))
+        series.append((integer(place), integer(n), p50, p99, most))
+        exceeding.append((integer(place), integer(n), integers(hits)))
+    return replace(cell, histogram=tuple(histogram), series=tuple(series), exceeding=tuple(exceeding))
 
 
 def milliseconds(us: int) -> float:
@@ -107,82 +151,10 @@ def quantile(cell: Cell, level: float) -> Optional[float]:
     return None if cell.quantiles is None else cell.quantiles.high_ms[cell.quantiles.levels.index(level)]
 
 
-def bucket_of(lag: str) -> str:
-    """SQL: number of the log-spaced bucket that a microsecond ``lag`` lies in; NULL for nothing above zero."""
-    return f"if({lag} > 0, toNullable(toInt32(ceil({BUCKETS_PER_OCTAVE} * log2({lag} / 1000)))), NULL)"
+def _bucket(lag: str) -> str:
+    """SQL: number of the log-spaced bucket that ``lag``, in microseconds, lies in."""
+    return f"if({lag} > 0, toInt64(ceil({BUCKETS_PER_OCTAVE} * log2(greatest({lag}, 1) / 1000))), {_LEAST_BUCKET})"
 
 
-def upper_ms(bucket: Value) -> float:
-    """The upper bound of a bucket; 0 for lags that are zero or negative."""
-    return 0.0 if bucket is None else float(round(2 ** (integer(bucket) / BUCKETS_PER_OCTAVE), 6))
-
-
-def _cell(row: Sequence[Value]) -> Cell:
-    n, blocks, squares, negative, unattributed, invalid, ambiguous = (integer(value) for value in row[2:9])
-    cell = Cell(
-        kind=str(row[0]),
-        name=str(row[1]),
-        n=n,
-        blocks=blocks,
-        sum_squares=squares,
-        negative=negative,
-        unattributed=unattributed,
-        invalid=invalid,
-        ambiguous=ambiguous,
-    )
-    return cell if n == 0 else with_values(cell, integer(row[9]), integers(row[10]))
-
-
-def with_values(cell: Cell, sum_us: int, quantiles_us: Sequence[int]) -> Cell:
-    """``cell`` with its quantiles at ``LEVELS``, of which the first and last are minimum and maximum."""
-    values = tuple(milliseconds(us) for us in quantiles_us)
-    return replace(
-        cell,
-        min_ms=values[0],
-        max_ms=values[-1],
-        mean_ms=round(sum_us / cell.n / 1000, 6),
-        quantiles=Quantiles(LEVELS, values, values),
-    )
-
-
-def _histograms(session: Session, rows: Lags) -> dict[CellName, list[tuple[float, int]]]:
-    found = session.ask(
-        f"SELECT kind, name, {bucket_of('lag')} AS bucket, count() FROM ({rows.latencies()}) ARRAY JOIN lags AS lag "
-        "GROUP BY kind, name, bucket ORDER BY kind, name, bucket NULLS FIRST"
-    )
-    histograms: dict[CellName, list[tuple[float, int]]] = {}
-    for kind, name, bucket, count in found.rows:
-        histograms.setdefault((str(kind), str(name)), []).append((upper_ms(bucket), integer(count)))
-    return histograms
-
-
-def _course(
-    session: Session, rows: Lags, cells: Mapping[CellName, Cell]
-) -> tuple[
-    dict[CellName, list[tuple[int, int, float, float, float]]],
-    dict[CellName, list[tuple[int, int, tuple[int, ...]]]],
-]:
-    limits = {
-        f"{kind}/{name}": [round((quantile(cell, level) or 0.0) * 1000) for level in EXCEEDING_LEVELS]
-        for (kind, name), cell in cells.items()
-        if cell.n
-    }
-    if not limits:
-        return {}, {}
-    names = ", ".join(literal(key) for key in limits)
-    values = ", ".join(f"[{', '.join(f'toInt64({us})' for us in row)}]" for row in limits.values())
-    found = session.ask(
-        f"WITH mapFromArrays([{names}], [{values}])[concat(kind, '/', name)] AS limits "
-        "SELECT kind, name, second, sum(length(lags)) AS n, quantilesExactArray(0.5, 0.99, 1)(lags), "
-        "sumForEach(arrayMap(limit -> arrayCount(lag -> lag > limit, lags), limits)) "
-        f"FROM ({rows.latencies('second')}) GROUP BY kind, name, second HAVING n > 0 "
-        "ORDER BY kind, name, second"
-    )
-    series: dict[CellName, list[tuple[int, int, float, float, float]]] = {}
-    exceeding: dict[CellName, list[tuple[int, int, tuple[int, ...]]]] = {}
-    for kind, name, second, n, quantiles, above in found.rows:
-        key = (str(kind), str(name))
-        p50, p99, most = (milliseconds(us) for us in integers(quantiles))
-        series.setdefault(key, []).append((integer(second), integer(n), p50, p99, most))
-        exceeding.setdefault(key, []).append((integer(second), integer(n), integers(above)))
-    return series, exceeding
+def _upper_ms(bucket: int) -> float:
+    return 0.0 if bucket == _LEAST_BUCKET else float(round(2 ** (bucket / BUCKETS_PER_OCTAVE), 6))

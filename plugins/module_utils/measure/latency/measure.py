@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -13,7 +13,7 @@ from ...core.errors import K2Error
 from ...core.progress import Progress
 from ...platform.clickhouse import ClickHouseClient
 from ...profile.model import Profile
-from .cells import CellName, Rows, complete, milliseconds, read_cells
+from .cells import Committed, Rows, complete, milliseconds, read_cell
 from .columns import Moment
 from .commits import Commits
 from .counts import late_and_duplicate
@@ -140,7 +140,6 @@ class _Measurement:
             return self._without_path(result, "no row of the window was found")
         if "" in reasons:
             return self._without_path(result, f"not measurable here: {reasons['']}")
-        cells: dict[CellName, Cell]
         if prober is not None:
             selection = Selection(self._source, start, window, blocks.start_us, blocks.end_us)
             cells = probed_cells(self._session, self._plan.route, selection, prober)
@@ -150,8 +149,14 @@ class _Measurement:
         if wish.cut_warm_up:
             rows, warm_up = cut_warm_up(self._session, rows)
             result = replace(result, warm_up=warm_up, measured=rows.span)
-        cells = complete(self._session, rows, read_cells(self._session, rows))
+        cells = [complete(self._session, lags, read_cell(self._session, lags)) for lags in self._lags(rows, seen)]
         return self._with_cells(result, rows.selection, seen, cells, reasons, rows, end.why)
+
+    def _lags(self, rows: Rows, seen: Survey) -> list[Committed]:
+        """What each exchange that has a row and each candle is made of; an exchange's path ends at its last candle."""
+        exchanges = [Committed("exchange", s.exchange, rows, exchange=s.exchange) for s in seen.sights]
+        tiers = [candle.tier.name for candle in self._plan.route.measurable]
+        return exchanges + [Committed("candle", name, rows, candle=name) for name in tiers]
 
     def _commits(self, blocks: Span) -> Commits:
         return Commits(self._plan.route, self._plan.log, blocks.start_us, blocks.end_us)
@@ -202,7 +207,7 @@ class _Measurement:
         result: Latency,
         selection: Selection,
         seen: Survey,
-        cells: Mapping[CellName, Cell],
+        cells: Sequence[Cell],
         reasons: Mapping[str, str],
         rows: Optional[Rows],
         why_no_commit: str,
@@ -216,19 +221,19 @@ class _Measurement:
             named.append(_explained(cell, reasons, entered, seen.without_start))
         return self._with_segments(replace(result, cells=tuple(named)), rows, why_no_commit)
 
-    def _counted(self, selection: Selection, cells: Mapping[CellName, Cell]) -> dict[CellName, Cell]:
+    def _counted(self, selection: Selection, cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]:
         """``cells`` with the counts of irregular rows; a candle's are those of all exchanges together."""
         by_exchange = late_and_duplicate(self._session, self._plan.route, selection)
         late = sum(each.late or 0 for each in by_exchange.values())
         known = [each.duplicates for each in by_exchange.values() if each.duplicates is not None]
         counted = {}
-        for (kind, name), cell in cells.items():
-            if kind == "exchange":
-                own = by_exchange.get(name)
+        for cell in cells:
+            if cell.kind == "exchange":
+                own = by_exchange.get(cell.name)
                 counts = (own.late, own.duplicates) if own else (0, 0 if known else None)
             else:
                 counts = (late, sum(known) if known else None)
-            counted[kind, name] = replace(cell, late=counts[0], duplicates=counts[1])
+            counted[cell.kind, cell.name] = replace(cell, late=counts[0], duplicates=counts[1])
         return counted
 
     def _with_segments(self, result: Latency, rows: Optional[Rows], why_no_commit: str) -> Latency:
@@ -240,9 +245,9 @@ class _Measurement:
 
 def cut_warm_up(session: Session, rows: Rows) -> tuple[Rows, WarmUp]:
     """``rows`` from the end of the warm-up on, which MSER-5 finds in the mean latency of each insert block."""
+    every = Committed("exchange", "", rows).query()
     found = session.ask(
-        "SELECT block_us, round(sum(arraySum(lags)) / sum(length(lags))) FROM "
-        f"({rows.latencies()}) WHERE kind = 'exchange' AND notEmpty(lags) "
+        f"SELECT block_us, round(avg(lag)) FROM ({every}) AS l WHERE l.lag IS NOT NULL "
         f"GROUP BY block_us ORDER BY block_us LIMIT {MOST_BLOCKS}"
     ).rows
     cut = mser5([float(str(mean)) for _, mean in found])

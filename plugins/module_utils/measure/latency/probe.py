@@ -17,7 +17,7 @@ from typing import Optional
 from ...core.background import in_background
 from ...core.clock import monotonic_ns
 from ...core.errors import K2Error
-from .cells import CellName, complete, read_cells
+from .cells import complete, read_cell
 from .model import Cell, Quantiles
 from .route import COMMITTED, CandleTable, Route
 from .selection import Selection
@@ -184,17 +184,17 @@ def changes(probes: Sequence[Probe], tiers: Sequence[str], since_us: int) -> lis
 class Probed:
     """Latencies up to one bound of the time in which rows became visible."""
 
-    key: CellName
+    kind: str
+    name: str
     selection: Selection
     since_us: int
     seen: Sequence[Change]
     upper: bool
 
-    def latencies(self, by: str = "") -> str:
-        """SQL: as ``cells.Lags`` wants it."""
+    def query(self) -> str:
+        """SQL: as ``cells.Lags`` says."""
         source = self.selection.source
         written = source.moments[COMMITTED]
-        keys = f"block_us{by and ', ' + by}"
         ranks = (
             "SELECT k2_exchange, k2_block AS block_us, sum(k2_valid) OVER (PARTITION BY k2_exchange ORDER BY k2_block "
             "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS rank FROM ("
@@ -215,35 +215,31 @@ class Probed:
             f"ASOF LEFT JOIN ({shown}) AS s ON r.k2_exchange = s.k2_exchange AND s.visible >= r.rank"
         )
         return (
-            f"SELECT {literal(self.key[0])} AS kind, {literal(self.key[1])} AS name, {keys}, "
-            "groupArrayIf(at - start_us, valid AND at > 0) AS lags, countIf(valid AND at = 0) AS unattributed, "
-            "countIf(NOT valid) AS refused, false AS ambiguous "
-            f"FROM ({self.selection.query()}) AS q ANY LEFT JOIN ({when}) AS w USING (k2_exchange, block_us) "
-            f"GROUP BY {keys}"
+            "SELECT q.block_us AS block_us, q.second AS second, q.valid AS valid, false AS ambiguous, "
+            "if(q.valid AND w.at > 0, toNullable(w.at - q.start_us), NULL) AS lag "
+            f"FROM ({self.selection.query()}) AS q ANY LEFT JOIN ({when}) AS w USING (k2_exchange, block_us)"
         )
 
     def _bound(self, change: Change) -> int:
         return change.high_us if self.upper else change.low_us
 
 
-def probed_cells(session: Session, route: Route, selection: Selection, prober: Prober) -> dict[CellName, Cell]:
+def probed_cells(session: Session, route: Route, selection: Selection, prober: Prober) -> list[Cell]:
     """The cells of all exchanges and candles, with both bounds of each quantile."""
     tiers = [candle.tier.name for candle in route.measurable]
     every = prober.changes(tiers)
-    wanted: list[tuple[CellName, list[Change]]] = [
-        (("exchange", name), [change for change in every if change.exchange == name])
-        for name in sorted({change.exchange for change in every})
-    ]
-    wanted += [(("candle", tier), prober.changes([tier])) for tier in tiers]
-    cells: dict[CellName, Cell] = {}
-    for key, seen in wanted:
+    wanted = []
+    for name in sorted({change.exchange for change in every}):
+        own = [change for change in every if change.exchange == name]
+        wanted.append(Probed("exchange", name, replace(selection, exchange=name), prober.since_us, own, upper=True))
+    for tier in tiers:
+        seen = prober.changes([tier])
         if seen:
-            own = replace(selection, exchange=key[1]) if key[0] == "exchange" else selection
-            upper = Probed(key, own, prober.since_us, seen, upper=True)
-            high = complete(session, upper, read_cells(session, upper)).get(key)
-            low = read_cells(session, replace(upper, upper=False)).get(key)
-            if high is not None and low is not None:
-                cells[key] = _between(low, high)
+            wanted.append(Probed("candle", tier, selection, prober.since_us, seen, upper=True))
+    cells = []
+    for upper in wanted:
+        high = complete(session, upper, read_cell(session, upper))
+        cells.append(_between(read_cell(session, replace(upper, upper=False)), high))
     return cells
 
 

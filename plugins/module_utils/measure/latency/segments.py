@@ -9,14 +9,16 @@ from typing import Optional, Union
 
 from ...core.errors import K2Error
 from ...profile.model import CANDLES, DEFAULT_SEGMENTS, Profile, Segment, Store
-from .cells import Rows, complete, read_cells
+from .cells import Committed, Rows, complete, read_cell
 from .columns import Moment, coarseness
 from .commits import LONGEST_INSERT_US
 from .histogram import Scrape, growth
 from .model import Cell, Refusal, Span
 from .route import COMMITTED, EXCHANGE, Source, read_source
-from .session import Session, integer, literal
+from .session import Session, integer
 from .survey import EARLIEST_US, FINENESS, refuse_coarse
+
+KIND = "segment"
 
 
 class NotMeasurable(Exception):  # noqa: N818 - a reason on its way to the cell, never an error of the run
@@ -31,7 +33,8 @@ class NotMeasurable(Exception):  # noqa: N818 - a reason on its way to the cell,
 class Pairs:
     """Both moments of a segment, from one table or from two that are joined by the records' offsets."""
 
-    segment: Segment
+    kind: str
+    name: str
     first: Source
     start: Moment
     second: Source
@@ -59,14 +62,11 @@ class Pairs:
             f"FROM {self.second.tier.table} WHERE {self.end.bounds(low, high)}) AS b USING ({keys}))"
         )
 
-    def latencies(self, by: str = "") -> str:
-        """SQL: as ``cells.Lags`` wants it."""
-        keys = f"block_us{by and ', ' + by}"
+    def query(self) -> str:
+        """SQL: as ``cells.Lags`` says."""
         return (
-            f"SELECT 'segment' AS kind, {literal(self.segment.name)} AS name, {keys}, "
-            "groupArrayIf(assumeNotNull(end_us) - start_us, end_us IS NOT NULL) AS lags, "
-            "countIf(end_us IS NULL) AS unattributed, toUInt64(0) AS refused, false AS ambiguous "
-            f"FROM ({self.selected()}) GROUP BY {keys}"
+            "SELECT block_us, second, true AS valid, false AS ambiguous, "
+            f"if(end_us IS NULL, NULL, toNullable(assumeNotNull(end_us) - start_us)) AS lag FROM ({self.selected()})"
         )
 
     def _beginning(self) -> str:
@@ -79,25 +79,6 @@ class Pairs:
     def _block(self) -> str:
         """Rows that were written at once are dependent; where no column tells, those that ended at once."""
         return f"assumeNotNull({self.second.moments.get(COMMITTED, self.end).as_us()})"
-
-
-@dataclass(frozen=True)
-class ToCandles:
-    """From a moment of the path's source to the commit of the last candle."""
-
-    segment: Segment
-    rows: Rows
-
-    def latencies(self, by: str = "") -> str:
-        """SQL: as ``cells.Lags`` wants it."""
-        keys = f"block_us{by and ', ' + by}"
-        return (
-            f"SELECT 'segment' AS kind, {literal(self.segment.name)} AS name, {keys}, "
-            "groupArrayArray(l.lags) AS lags, sum(l.unattributed) AS unattributed, sum(l.refused) AS refused, "
-            "any(l.ambiguous) AS ambiguous "
-            f"FROM (SELECT * EXCEPT (kind, name) FROM ({self.rows.latencies(by)}) WHERE kind = 'exchange') AS l "
-            f"GROUP BY {keys}"
-        )
 
 
 def segments_of(profile: Profile) -> tuple[Segment, ...]:
@@ -134,10 +115,10 @@ def _by_histogram(profile: Profile, segment: Segment, why_not: str, scrapes: Opt
     """What the services' own histogram tells where columns cannot, for the reason ``why_not``."""
     metric = profile.metric_names.get(segment.histogram or "")
     if metric is None:
-        return Cell("segment", segment.name, f"not measurable here: {why_not}")
+        return Cell(KIND, segment.name, f"not measurable here: {why_not}")
     if scrapes is None:
         why = f"{why_not}; the histogram {metric} tells only what happens while it is watched"
-        return Cell("segment", segment.name, f"not measurable here: {why}")
+        return Cell(KIND, segment.name, f"not measurable here: {why}")
     return growth(segment, metric, *scrapes)
 
 
@@ -163,7 +144,7 @@ def _measure(
     why_no_commit: str,
 ) -> Cell:
     needed_us = segment.target_ms * 1000 / FINENESS
-    lags: Union[ToCandles, Pairs]
+    lags: Union[Committed, Pairs]
     end: Optional[Moment]
     if segment.end == CANDLES:
         lags = to_candles = _to_candles(segment, rows, why_no_commit)
@@ -176,23 +157,22 @@ def _measure(
         if moment is not None:
             _refuse(refuse_coarse(moment, needed_us, None))
     _refuse_padded(session, seen, start, end, needed_us)
-    found = read_cells(session, lags)
-    cell = complete(session, lags, found).get(("segment", segment.name))
-    if cell is None or not cell.n:
-        return replace(cell or Cell("segment", segment.name), why="no row of the window was found")
+    cell = complete(session, lags, read_cell(session, lags))
+    if not cell.n:
+        return replace(cell, why="no row of the window was found")
     if segment.start == EXCHANGE and not profile.platform.clock.exchanges_share_it:
         return replace(cell, why="not gated: the exchanges' clocks are not the platform's and their error is unknown")
     return cell
 
 
-def _to_candles(segment: Segment, rows: Optional[Rows], why_not: str) -> ToCandles:
+def _to_candles(segment: Segment, rows: Optional[Rows], why_not: str) -> Committed:
     if rows is None:
         raise NotMeasurable(why_not)
     source = rows.commits.route.source
     start = _moment(source, segment.start)
     if start is None:
         raise NotMeasurable(f"tier {source.tier.name} has no column for {segment.start}")
-    return ToCandles(segment, replace(rows, start=start))
+    return Committed(KIND, segment.name, replace(rows, start=start))
 
 
 def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
@@ -200,7 +180,7 @@ def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
     for source in reversed(sources):
         start, end = _moment(source, segment.start), _moment(source, segment.end)
         if start is not None and end is not None:
-            return Pairs(segment, source, start, source, end, span)
+            return Pairs(KIND, segment.name, source, start, source, end, span)
     starts = [(source, moment) for source in sources for moment in [_moment(source, segment.start)] if moment]
     ends = [(source, moment) for source in sources for moment in [_moment(source, segment.end)] if moment]
     for name, found in ((segment.start, starts), (segment.end, ends)):
@@ -209,7 +189,7 @@ def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
     for first, start in reversed(starts):
         for second, end in ends:
             if first.tier.offset_columns and len(first.tier.offset_columns) == len(second.tier.offset_columns):
-                return Pairs(segment, first, start, second, end, span)
+                return Pairs(KIND, segment.name, first, start, second, end, span)
     raise NotMeasurable(
         f"{starts[-1][0].tier.name} holds {segment.start}, {ends[0][0].tier.name} holds {segment.end}, and they share "
         "no offset_columns to join them by"
