@@ -151,8 +151,8 @@ audit:
         - {exchange: binance, expected: 1200, seen: 1200, lost: 0, surplus: 0}
     tiers:
       description: >-
-        Each tier of records. RV(audit.tiers[].missing) counts all that it lacks, RV(audit.tiers[].lost_here) those that
-        the tier before it has. Counts are null where a tier was not read.
+        Each tier of records. C(missing) counts all that it lacks, C(lost_here) those that the tier before it has.
+        Counts are null where a tier was not read.
       type: list
       elements: dict
       sample:
@@ -186,8 +186,7 @@ audit:
         first: []
     candles:
       description: >-
-        Each tier of candles. RV(audit.candles[].open) counts windows that were still being written and were not
-        compared.
+        Each tier of candles. C(open) counts windows that were still being written and were not compared.
       type: list
       elements: dict
       sample:

@@ -33,6 +33,9 @@ from .test_exchange_to_broker import kafka_bootstrap
 
 __all__ = ["kafka_bootstrap"]
 
+# A decimal number; ClickHouse would take the literal for a float, and cut what comes of it.
+LEAST = "toDecimal64('0.000000001', 9)"
+
 
 @pytest.fixture(scope="module", name="clickhouse_port")
 def _clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
@@ -173,10 +176,10 @@ def test_invalid_rows_are_records_but_no_trades(racing: Racing) -> None:
 @pytest.mark.parametrize(
     ("change", "column", "verdict"),
     [
-        ("h = h + 0.000000001", "high", Verdict.DIFFERENT),
+        (f"h = h + {LEAST}", "high", Verdict.DIFFERENT),
         ("bets = bets + 1", "trade_count", Verdict.DUPLICATED),
         ("bets = bets - 1", "trade_count", Verdict.LOST),
-        ("staked = staked - 0.000000001", "volume", Verdict.DIFFERENT),
+        (f"staked = staked - {LEAST}", "volume", Verdict.DIFFERENT),
         ("o = -1", "open", Verdict.DIFFERENT),
         ("c = -1", "close", Verdict.DIFFERENT),
     ],
@@ -279,6 +282,47 @@ def test_a_tier_without_offsets_is_compared_by_whole_trades(racing: Racing) -> N
     assert {text.split("/")[1] for text in clean.first_missing} == {str(bet.ticket) for bet in gone}
     assert tier(found, "clean", "south").verdict is Verdict.EXACT
     assert "no key in common" in found.why_basis
+
+
+def test_without_an_order_any_price_of_the_first_moment_is_the_open(racing: Racing) -> None:
+    racing.produce(30)
+    racing.bets = [replace(bet, placed_us=bet.placed_us // 10_000_000 * 10_000_000) for bet in racing.bets]
+    racing.store()
+    racing.fill_bars()
+    racing.commit()
+    profile = without_offsets(racing, "clean")
+    for each in profile["k2_tiers"]:
+        each.pop("sequence_columns", None)
+    assert bars(racing.audit(profile), "bar_1m").verdict is Verdict.EXACT
+    racing.change(f"ALTER TABLE {racing.name}.bars_1m UPDATE o = o + {LEAST} WHERE 1")
+    found = bars(racing.audit(profile), "bar_1m")
+    assert (found.verdict, found.differing) == (Verdict.DIFFERENT, found.windows)
+
+
+def test_tables_of_one_exchange_each_are_compared_with_their_own_topic(racing: Racing) -> None:
+    bets = racing.healthy(20)
+    for house in ("north", "south"):
+        racing.database.execute(
+            f"CREATE TABLE {racing.name}.typed_{house} ENGINE = MergeTree ORDER BY pos AS "
+            f"SELECT * FROM {racing.name}.typed WHERE house = '{house}'"
+        )
+    profile = racing.profile()
+    (typed,) = [each for each in profile["k2_tiers"] if each["name"] == "typed"]
+    at = profile["k2_tiers"].index(typed)
+    plain = {name: value for name, value in typed.items() if name != "exchange_column"}
+    profile["k2_tiers"][at : at + 1] = [
+        {**plain, "name": f"typed_{house}", "table": f"typed_{house}", "exchange": house}
+        for house in ("north", "south")
+    ]
+    for each in profile["k2_tiers"]:
+        if each["name"] == "clean":
+            del each["source"]
+    found = racing.audit(profile)
+    assert found.verdict is Verdict.EXACT, found.reason
+    assert found.values is not None
+    assert found.values.compared == len(bets)
+    racing.remove("typed_south", bets[-2:])
+    assert tier(racing.audit(profile, compare_candles=False), "typed_south", "south").first_missing == ids(bets[-2:])
 
 
 def test_a_key_serves_only_if_it_is_unique(racing: Racing) -> None:

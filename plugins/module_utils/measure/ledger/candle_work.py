@@ -14,7 +14,6 @@ from .comparison import Comparison
 from .database import whole
 from .path import candle_tiers, source_of, trade_tiers, written_at
 from .result import CandleResult, Verdict
-from .tiers import scopes_of
 
 # Looks at candles while records flow, before windows that are still open are left out.
 _QUIET_ATTEMPTS = 3
@@ -88,7 +87,7 @@ class CandleWork:
     def _touching(self, family: Family) -> Touching:
         tier = family.source.tier
         if tier.name in self._seen.sights:
-            scopes = scopes_of(self._seen.broker, self._seen.topics_in(tier))
+            scopes = self._seen.sights[tier.name].scopes
             params = {name: value for scope in scopes for name, value in scope.params.items()}
             return Touching(f"({' OR '.join(scope.where(tier) for scope in scopes)})", params)
         broker = self._seen.broker

@@ -164,19 +164,20 @@ class Comparison:
         tiers = trade_tiers(self.profile)
         pairs = []
         for tier in tiers:
-            for source in {
-                found.name: found
-                for found in (source_of(tier, tiers, e) for e in exchanges_in(tier, self.topics))
-                if found is not None
-            }.values():
-                if {tier.name, source.name} <= self.sights.keys():
-                    pair = Pair(self.tables[source.name], self.tables[tier.name])
-                    pairs += [pair] if comparable(pair.upper, pair.lower) else []
+            shared: dict[str, set[str]] = {}
+            for exchange in exchanges_in(tier, self.topics):
+                source = source_of(tier, tiers, exchange)
+                if source is not None and {tier.name, source.name} <= self.sights.keys():
+                    shared.setdefault(source.name, set()).add(self.topics[exchange])
+            for name, topics in shared.items():
+                upper, lower = self.sights[name], self.sights[tier.name]
+                scopes = scopes_of(self.broker, sorted(topics), upper.bounded and lower.bounded)
+                if comparable(upper.table, lower.table):
+                    pairs.append(Pair(upper.table, lower.table, scopes))
         if not pairs:
             return None
         self.progress.update(message="values")
-        topics = sorted(set(self.topics.values()))
-        return compare_values(self.database, pairs, scopes_of(self.broker, topics), sample_rows)
+        return compare_values(self.database, pairs, sample_rows)
 
 
 def _not_read(tier: Tier, reason: str, exchange: Optional[str] = None) -> TierResult:

@@ -24,12 +24,17 @@ Offsets = Mapping[Partition, OffsetSet]
 
 @dataclass(frozen=True)
 class Sight:
-    """What a tier holds of the range. ``moving`` tells that rows still came when the time was up."""
+    """What a tier holds of the range, within ``scopes``.
+
+    ``bounded`` tells that the time of writing may be relied on to find them, ``moving`` that rows still came when the
+    time was up.
+    """
 
     table: Table
     held: Held
     expected: Offsets
     scopes: tuple[Scope, ...]
+    bounded: bool = True
     moving: bool = False
 
     @property
@@ -60,11 +65,12 @@ def look(database: Database, table: Table, broker: BrokerSide, topics: Sequence[
     The first look is bounded by the time of writing, where the tier has it; if that misses anything, the bound is
     not to be trusted, and the second does without. Raises K2Error.
     """
-    bounded, free = (scopes_of(broker, topics, since) for since in (True, False))
     expected = {p: offsets for p, offsets in broker.offsets.items() if p.topic in topics}
-    sight = Sight(table, held_offsets(database, table.source, table.tier, bounded), expected, free)
-    if sight.missing and written_at(table.tier) is not None:
-        sight = replace(sight, held=held_offsets(database, table.source, table.tier, free))
+    for bounded in (True, False):
+        scopes = scopes_of(broker, topics, bounded)
+        sight = Sight(table, held_offsets(database, table.source, table.tier, scopes), expected, scopes, bounded)
+        if not sight.missing or written_at(table.tier) is None:
+            break
     return sight
 
 

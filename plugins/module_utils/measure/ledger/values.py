@@ -24,10 +24,11 @@ _BLOCKS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Pair:
-    """A tier and the one that it is made of."""
+    """A tier, the one that it is made of, and the records that both should have."""
 
     upper: Table
     lower: Table
+    scopes: tuple[Scope, ...]
 
     @property
     def name(self) -> str:
@@ -53,9 +54,9 @@ class _Tally:
     spelt_otherwise: set[str] = field(default_factory=set)
 
 
-def compare_values(database: Database, pairs: Sequence[Pair], scopes: Sequence[Scope], limit: int) -> ValuesResult:
-    """Compare every pair over ``scopes``; of each pair at most ``limit`` rows value by value."""
-    results = [_compare_pair(database, pair, scopes, limit) for pair in pairs]
+def compare_values(database: Database, pairs: Sequence[Pair], limit: int) -> ValuesResult:
+    """Compare every pair; of each at most ``limit`` rows value by value."""
+    results = [_compare_pair(database, pair, limit) for pair in pairs]
     if not results:
         reason = "no two neighbouring tiers with offsets both have a price, a size or the exchange's time"
         return ValuesResult(Verdict.INCONCLUSIVE, reason)
@@ -75,12 +76,12 @@ def comparable(upper: Table, lower: Table) -> bool:
     return any(not role.spelling for role in shared_roles(upper, lower))
 
 
-def _compare_pair(database: Database, pair: Pair, scopes: Sequence[Scope], limit: int) -> ValuesResult:
+def _compare_pair(database: Database, pair: Pair, limit: int) -> ValuesResult:
     tally = _Tally()
     roles = shared_roles(pair.upper, pair.lower)
     error = ""
     try:
-        for scope in scopes:
+        for scope in pair.scopes:
             _compare_scope(database, pair, scope, roles, tally, limit)
     except K2Error as failed:
         error = str(failed)

@@ -60,7 +60,7 @@ class Topics:
 
 def sight(expected: set[int], held: set[int], rows: int, moving: bool = False) -> Sight:
     table = Table(TIER, Source("clean", {}))
-    return Sight(table, Held({P: OffsetSet(held)}, rows), {P: OffsetSet(expected)}, (), moving)
+    return Sight(table, Held({P: OffsetSet(held)}, rows), {P: OffsetSet(expected)}, (), moving=moving)
 
 
 def verdict(seen: Sight, *above: Sight, lag: int = 0, compacted: bool | None = False) -> TierResult:
