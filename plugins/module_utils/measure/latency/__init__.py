@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a record takes from its start to the commit of its candles, and over each stretch between.
 
-``route`` says what can be measured, ``columns`` how fine it is, ``watch`` waits, ``commits`` finds the commit of each
-insert block, ``cells`` aggregates, ``segments`` measures the stretches, ``measure`` does it all.
+``plan`` says what can be measured (``route``, ``columns``) and how its end will be known, ``watch`` waits, ``survey``
+takes a first look, ``commits`` or ``probe`` finds when each insert block was committed, ``cells`` aggregates,
+``segments`` and ``histogram`` measure the stretches, ``counts`` what is irregular, ``measure`` does it all.
 """

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -133,6 +132,3 @@ class Latency:
     cells: tuple[Cell, ...]
     rows_in_window: int
     cost: Cost
-
-
-ColumnTypes = Mapping[str, str]
