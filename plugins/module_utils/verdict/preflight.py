@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from ..core.errors import K2Error
+from ..core.text import grouped
 from ..measure.clock_skew import Skew
 from ..measure.data_flow import Flow
 from ..measure.leftovers import Place
@@ -74,7 +75,7 @@ def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: 
         (status.name, status.why_not + (f" (start it with: {status.start_command})" if status.start_command else ""))
         for status in down
     ]
-    reason = _grouped(reasons + [(status.name, f"not available: {status.not_available}") for status in absent])
+    reason = grouped(reasons + [(status.name, f"not available: {status.not_available}") for status in absent])
     up, looked_at = sum(status.up for status in statuses), len(statuses) - len(absent)
     result = decide(spec, _scale(profile), up, looked_at, reason, low=up, high=up + len(absent))
     return Decided(result, {"services": dict(facts)}, "state from the runtime, readiness from each service's own probe")
@@ -89,7 +90,7 @@ def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:
     spec = catalogue.data_flow_gate(profile)
     standing = [flow for flow in flows if not flow.flowing]
     unknown = [flow for flow in standing if flow.error]
-    reason = _grouped((f"{flow.exchange} in {flow.table}", _why_standing(flow)) for flow in standing)
+    reason = grouped((f"{flow.exchange} in {flow.table}", _why_standing(flow)) for flow in standing)
     flowing = len(flows) - len(standing)
     # What could not be asked may or may not flow: it widens the interval instead of counting as a stand-still.
     result = decide(spec, _scale(profile), flowing, len(flows), reason, low=flowing, high=flowing + len(unknown))
@@ -118,7 +119,7 @@ def decide_watermarks(profile: Profile, watch: WatermarkWatch) -> Decided:
     stale = [mark for mark in marks if not mark.fresh and (watch.error is None or mark.back_s is not None)]
     unknown = 0 if watch.error is None else len(marks) - len(stale)
     fresh = len(marks) - len(stale) - unknown
-    reason = _grouped((mark.source, _why_stale(mark, watch)) for mark in stale)
+    reason = grouped((mark.source, _why_stale(mark, watch)) for mark in stale)
     if watch.error is not None:
         reason = "; ".join(text for text in (reason, f"{watch.table} in {watch.database}: {watch.error}") if text)
     elif not marks:
@@ -136,7 +137,7 @@ def decide_schedule(profile: Profile, sights: Sequence[DeploymentSight]) -> Deci
     spec = catalogue.schedule_gate(profile)
     late = [sight for sight in sights if not sight.on_time]
     unknown = [sight for sight in late if sight.error]
-    reason = _grouped((sight.name, _why_late(sight)) for sight in late)
+    reason = grouped((sight.name, _why_late(sight)) for sight in late)
     on_time = len(sights) - len(late)
     reason = reason if sights else "the profile names no deployment to look at"
     looked_at = len(sights) - len(unknown)
@@ -246,14 +247,6 @@ def _why_standing(flow: Flow) -> str:
     if not flow.new_rows:
         return f"no new row in {flow.watched_s:.0f} s"
     return f"the newest row is {flow.newest_age_s:.1f} s old, at most {flow.max_age_s:g} s expected"
-
-
-def _grouped(reasons: Iterable[tuple[str, str]]) -> str:
-    """``subject: reason`` for each; subjects that share a reason are named together, so that one cause reads as one."""
-    subjects: dict[str, list[str]] = {}
-    for subject, reason in reasons:
-        subjects.setdefault(reason, []).append(subject)
-    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in subjects.items())
 
 
 def _scale(profile: Profile) -> Scale:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
+from ...core.text import grouped
 from ...platform.broker import watermark_of
 from .drain import Drain
 from .ranges import BrokerSide, Chosen
@@ -24,7 +25,8 @@ from .result import (
     worst,
 )
 
-Finding = tuple[Verdict, str]
+# Verdict, whom it is about (nobody in particular: empty), and why.
+Finding = tuple[Verdict, str, str]
 
 
 def in_flight(result: TierResult, drain: Drain, useless: bool) -> TierResult:
@@ -63,26 +65,25 @@ def summarise(
     audited = [tier for tier in tiers if not tier.reason.startswith(NOT_HERE)]
     findings = _range_findings(chosen, broker, drain, records)
     findings += _upstream_findings(sources, chosen)
-    findings += [(tier.verdict, f"{_name(tier)}: {tier.reason}") for tier in audited]
-    findings += [(Verdict.INCONCLUSIVE, "no tier was compared")] if not audited else []
-    findings += [(values.verdict, values.reason)] if values is not None else []
+    findings += [(tier.verdict, _name(tier), tier.reason) for tier in audited]
+    findings += [(Verdict.INCONCLUSIVE, "", "no tier was compared")] if not audited else []
+    findings += [(values.verdict, "", values.reason)] if values is not None else []
     compared = any(candle.compared for candle in candles)
     # A day's candle is hardly ever closed: it counts for nothing as long as others were compared.
-    findings += [
-        (c.verdict, f"{c.tier}: {c.reason}") for c in candles if not (compared and c.windows and not c.compared)
-    ]
-    verdict = worst(found for found, _ in findings)
+    findings += [(c.verdict, c.tier, c.reason) for c in candles if not (compared and c.windows and not c.compared)]
+    verdict = worst(found for found, _, _ in findings)
     bases = [tier.basis for tier in audited if tier.basis is not None]
     basis = weakest(bases)
-    reasons = [text for found, text in findings if found is verdict and found is not Verdict.EXACT]
     if verdict is Verdict.EXACT:
-        reasons = [f"{records} records, each once in {len(audited)} tiers"]
+        reason = f"{records} records, each once in {len(audited)} tiers"
+    else:
+        reason = grouped((whom, why) for found, whom, why in findings if found is verdict)
     notes = [f"{chosen.bounded} older offsets left out (max_records)"] if chosen.bounded else []
     return Audit(
         basis,
         _why_basis(basis, audited),
         verdict,
-        "; ".join(reasons + notes),
+        "; ".join([reason, *notes]),
         tuple(
             RangeResult(partition.topic, partition.number, extent.low, extent.high, len(broker.offsets[partition]))
             for partition, extent in sorted(broker.extents.items())
@@ -100,31 +101,30 @@ NOT_HERE = "not audited here"
 
 
 def _range_findings(chosen: Chosen, broker: BrokerSide, drain: Drain, records: int) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     if not records:
-        findings.append((Verdict.INCONCLUSIVE, "the range holds no record"))
+        findings.append((Verdict.INCONCLUSIVE, "", "the range holds no record"))
     gone = chosen.expired + sum(
         extent.low - chosen.extents[partition].low for partition, extent in broker.extents.items()
     )
     if gone:
-        findings.append((Verdict.INCONCLUSIVE, f"the broker no longer had {gone} offsets of the range"))
+        findings.append((Verdict.INCONCLUSIVE, "", f"the broker no longer had {gone} offsets of the range"))
     if drain.lag:
-        findings.append((Verdict.INCONCLUSIVE, f"consumers had {drain.lag} records of the range still to take in"))
+        findings.append((Verdict.INCONCLUSIVE, "", f"consumers had {drain.lag} records of the range still to take in"))
     return findings
 
 
 def _upstream_findings(sources: Sequence[UpstreamResult], chosen: Chosen) -> list[Finding]:
     findings: list[Finding] = []
     if sources and (chosen.bounded or chosen.expired):
-        return [(Verdict.INCONCLUSIVE, "what was sent cannot be held against a part of the range")]
+        return [(Verdict.INCONCLUSIVE, "", "what was sent cannot be held against a part of the range")]
     for source in sources:
         if source.lost:
-            findings.append(
-                (Verdict.LOST, f"{source.exchange}: {source.lost} of {source.expected} never in the broker")
-            )
+            text = f"{source.lost} of {source.expected} never in the broker"
+            findings.append((Verdict.LOST, source.exchange, text))
         if source.surplus:
-            text = f"{source.exchange}: {source.surplus} records more in the broker than the {source.expected} sent"
-            findings.append((Verdict.DUPLICATED, text))
+            text = f"{source.surplus} records more in the broker than the {source.expected} sent"
+            findings.append((Verdict.DUPLICATED, source.exchange, text))
     return findings
 
 
@@ -135,5 +135,4 @@ def _name(tier: TierResult) -> str:
 def _why_basis(basis: Basis, tiers: Sequence[TierResult]) -> str:
     if basis is Basis.OFFSETS:
         return "every tier carries topic, partition and offset of its records"
-    without = [f"{_name(tier)}: {tier.reason}" for tier in tiers if tier.basis is basis]
-    return "; ".join(without) or "no tier could be read"
+    return grouped((_name(tier), tier.reason) for tier in tiers if tier.basis is basis) or "no tier could be read"

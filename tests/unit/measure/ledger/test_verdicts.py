@@ -156,6 +156,15 @@ def test_everything(parts: dict[str, Any], wanted: Verdict) -> None:
     assert found.reason
 
 
+def test_tiers_that_share_a_reason_are_named_together() -> None:
+    others = [replace(OPEN, tier=name) for name in ("bar_1m", "bar_5m")]
+    unread = replace(GOOD, verdict=Verdict.INCONCLUSIVE, reason="no rights")
+    found = whole(candles=tuple(others), tiers=(unread, replace(unread, exchange="x")), drain=Drain(2))
+    assert found.reason == (
+        "consumers had 2 records of the range still to take in; clean, clean (x): no rights; bar_1m, bar_5m: so"
+    )
+
+
 def test_the_watermark_is_the_end_of_the_range() -> None:
     assert whole().watermark == {"a": {"0": 3}}
 
