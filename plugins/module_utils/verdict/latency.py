@@ -20,6 +20,9 @@ from . import catalogue
 
 # A generator whose sends are later than this share of the target measures itself.
 LATENESS_SHARE = 0.1
+# A latency that is certain to have grown by this share of the target during the load is that of a platform that does
+# not keep up: its p99 depends on how long the load lasts.
+GROWTH_SHARE = 0.1
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _LATENCY_MECHANISM = (
@@ -257,9 +260,13 @@ def _quantile_gate(
     sample = sample_of(cell, seen.missing if cell.kind != "segment" else 0)
     bounds = {name: bound_quantile(sample, level) for name, level in QUANTILES.items()}
     p99 = bounds["p99"]
-    why_not = (
-        trouble or (cell.why or "") or ("" if latency.start.gated or cell.kind == "segment" else latency.start.why)
+    reasons = (
+        trouble,
+        cell.why or "",
+        "" if latency.start.gated or cell.kind == "segment" else latency.start.why,
+        why_unsteady(cell, seen.target_ms),
     )
+    why_not = next((reason for reason in reasons if reason), "")
     detail = context | {
         "cell": asdict(cell),
         "quantiles": {name: asdict(bound) for name, bound in bounds.items()},
@@ -273,6 +280,26 @@ def _quantile_gate(
         effective=p99.n_effective,
     )
     return Decided(_p99_result(spec, p99, cell, why_not, scale), detail, mechanism)
+
+
+def why_unsteady(cell: Cell, target_ms: float) -> str:
+    """Whether the latency grew during the load, so that its p99 is no property of the platform; empty when it did not.
+
+    Theil-Sen slope of each second's median with its 95 % bounds (P. K. Sen, 1968): a few slow seconds do not move it.
+    """
+    from scipy.stats import theilslopes
+
+    if len(cell.series) < 10:
+        return ""
+    seconds = [row[0] for row in cell.series]
+    slope = theilslopes([row[2] for row in cell.series], seconds, alpha=0.95)
+    span_s = seconds[-1] - seconds[0]
+    if slope.low_slope * span_s <= GROWTH_SHARE * target_ms:
+        return ""
+    return (
+        f"the platform does not keep up: its median latency grew by {slope.slope * span_s:.0f} ms in {span_s} s "
+        f"(at least {slope.low_slope * span_s:.0f} ms), so its p99 depends on how long the load lasts"
+    )
 
 
 def _histogram_gate(spec: GateSpec, cell: Cell, seen: LoadFacts, scale: Scale, context: Mapping[str, Any]) -> Decided:

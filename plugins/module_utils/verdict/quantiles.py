@@ -8,8 +8,8 @@ binomial is not n but n / design effect (L. Kish, Survey Sampling, 1965), since 
 insert, or met one slow spell, say little more than one value does:
 
 - within an insert block values count as wholly dependent: design effect sum(block size squared) / n;
-- between blocks, the variance of the share of values above c, taken over stretches of 1 s and of 3 s (batch means), over
-  what independent values would give. It is measured at the threshold in question.
+- between blocks, the variance of the share of values above c, taken over stretches of 1 s and of 3 s (batch means),
+  over what independent values would give. It is measured at the threshold in question.
 
 The larger of these decides. Coverage under heavy tails, unequal blocks and stalls is shown by simulation in the unit
 tests. What no method can do: bound slow spells that are so rare that none came during the measurement.

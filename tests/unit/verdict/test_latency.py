@@ -168,6 +168,20 @@ def test_twelve_trades_are_no_basis() -> None:
     assert "368" in gate.reason
 
 
+def test_a_latency_that_grows_with_the_load_is_no_latency_of_the_platform() -> None:
+    growing = tuple((s, PER_SECOND, 40.0 + s, 60.0 + s, 80.0 + s) for s in range(SECONDS))
+    falling_behind = asdict(latency(cell("exchange", "nordic", series=growing)))
+    gate = decide(facts(latency=falling_behind))["S1.calm.nordic.p99"]
+    assert gate.verdict is Verdict.INCONCLUSIVE
+    assert "does not keep up" in gate.reason
+
+
+def test_a_few_slow_seconds_are_no_growth() -> None:
+    bumpy = tuple((s, PER_SECOND, 190.0 if s > 55 else 60.0 + s % 3, 90.0, 190.0) for s in range(SECONDS))
+    gate = decide(facts(latency=asdict(latency(cell("exchange", "nordic", series=bumpy)))))["S1.calm.nordic.p99"]
+    assert gate.verdict is Verdict.PASS
+
+
 def test_trades_whose_commit_nobody_saw_count_as_slow() -> None:
     hidden = asdict(latency(cell("exchange", "nordic", unattributed=30)))
     gate = decide(facts(latency=hidden))["S1.calm.nordic.p99"]
