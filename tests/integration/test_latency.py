@@ -303,6 +303,15 @@ def test_a_missing_column_is_named_with_the_nearest(bookmaker: Bookmaker) -> Non
         measured(changed(bookmaker, time_columns=times))
 
 
+def test_the_hop_of_freshness_stands_for_the_writing(bookmaker: Bookmaker) -> None:
+    regular(bookmaker, [310] * 4)
+    times = {"exchange": {"column": "placed"}, "written": {"column": "written"}}
+    seen = measured(changed(bookmaker, time_columns=times, freshness={"hop": "written", "max_age_s": 30}))
+    assert (p99_ms(cell(seen, "ascot")), p99_ms(cell(seen, "to_odds"))) == (310.0, 20.0)
+    seen = measured(changed(bookmaker, time_columns=times, freshness={"hop": "exchange", "max_age_s": 30}))
+    assert seen.end.why == "not measurable here: tier stakes has no column for the hop committed"
+
+
 def test_segments_whose_moments_a_platform_lacks_say_so(bookmaker: Bookmaker) -> None:
     regular(bookmaker, [310] * 4)
     seen = measured(bookmaker.profile(k2_load=None))

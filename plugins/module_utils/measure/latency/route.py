@@ -16,6 +16,7 @@ from .session import Session, literal
 COMMITTED = "committed"
 EXCHANGE = "exchange"
 RECEIVED = "received"
+BROKER = "broker"
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,15 @@ def find_route(profile: Profile, session: Session) -> Route:
 
 
 def read_source(tier: Tier, session: Session, database: str) -> Source:
-    """``tier`` with its table's columns; raises TableMissing, ColumnMissing."""
+    """``tier`` with its table's columns; raises TableMissing, ColumnMissing.
+
+    Without a hop ``committed`` the one that freshness looks at is the writing, unless it is one from before the store.
+    """
     table = read_table(session, tier.table, database)
-    return Source(tier, table, {hop: moment(tier, table, hop, time) for hop, time in tier.time_columns.items()})
+    moments = {hop: moment(tier, table, hop, time) for hop, time in tier.time_columns.items()}
+    if tier.freshness is not None and tier.freshness.hop not in (EXCHANGE, RECEIVED, BROKER):
+        moments.setdefault(COMMITTED, moments[tier.freshness.hop])
+    return Source(tier, table, moments)
 
 
 def _behind(candle: Tier, by_name: Mapping[str, Tier], otherwise: Tier) -> Tier:
