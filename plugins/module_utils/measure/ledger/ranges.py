@@ -22,23 +22,18 @@ class Reader(Protocol):
 
     def partitions(self, topics: tuple[str, ...]) -> tuple[Partition, ...]:
         """Every partition of the topics."""
-        ...
 
     def extents(self, partitions: tuple[Partition, ...]) -> dict[Partition, Extent]:
         """What each may hold now."""
-        ...
 
     def committed(self, group: str, partitions: tuple[Partition, ...]) -> dict[Partition, Optional[int]]:
         """What a group will read next."""
-        ...
 
     def is_compacted(self, topic: str) -> bool:
         """Whether the broker removes records that later ones replace."""
-        ...
 
     def read(self, partition: Partition, extent: Extent, deadline: Deadline) -> Iterator[Batch]:
         """The offsets of every record."""
-        ...
 
 
 class BadWatermark(K2Error):  # noqa: N818 - see core.errors
