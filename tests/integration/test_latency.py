@@ -15,7 +15,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.core.background impor
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency import plan, watch
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.columns import ColumnMissing, TableMissing
-from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.commits import Commits
+from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.commits import Commits, find
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.measure import Wish, measure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.model import Cell, Latency, Span
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.plan import CommitSource
@@ -235,10 +235,14 @@ def test_overlapping_inserts_are_never_told_faster_than_they_were(bookmaker: Boo
     profile = bookmaker.profile()
     session = session_of(profile)
     commits = Commits(find_route(profile, session), bookmaker.log, min(truth), max(truth))
-    found = session.ask(commits.query()).rows
+    asked = session.ask(commits.query()).rows
+    found = [row[:3] for row in asked if row[3]]
+    once = find(session, commits)
     told = {integer(block): max(integers(committed)) for block, committed, _ in found}
-    blocks, unmatched = session.ask(commits.unmatched()).rows[0]
-    assert (blocks, unmatched) == (len(truth), lost)
+    assert (once.blocks, once.without, len(asked)) == (len(truth), lost, len(truth))
+    assert {row[:3] for row in session.ask(f"SELECT block_us, committed, ambiguous FROM ({once.sql})").rows} == {
+        row[:3] for row in asked
+    }
     assert len(told) == len(truth) - lost
     if not lost:
         assert all(told[block] >= truth[block] for block in told)

@@ -23,7 +23,7 @@ from typing import Optional
 
 from .columns import Table
 from .route import COMMITTED, Route
-from .session import literal
+from .session import Session, integer, integers, literal
 
 # Blocks of other rows that were being written when the first one was: they claim their own inserts.
 MARGIN_US = 10_000_000
@@ -31,6 +31,10 @@ MARGIN_US = 10_000_000
 LONGEST_INSERT_US = 3_600_000_000
 # The parts of an insert may be logged on the day after its block was written.
 _DAY_US = 86_400_000_000
+# The commits of more blocks than this are not carried from query to query: their text would be several MB.
+MOST_INLINE = 50_000
+# What a query holds beside them, at most.
+QUERY_AROUND_BYTES = 20_000
 
 
 @dataclass(frozen=True)
@@ -46,33 +50,27 @@ class Commits:
     high_us: int
 
     def query(self) -> str:
-        """SQL: block_us, committed (microseconds by candle table, 0 where it has no part), ambiguous."""
+        """SQL: block_us, committed (microseconds by candle table, 0 where it is not known), ambiguous, known."""
         forward, backward = "at, NOT block", "at DESC, NOT block DESC"
         belonging = (
             "SELECT class, block, at, committed "
             f"FROM ({_queue(self._events(), 'if(block, 1, -1)', forward)}) WHERE block OR depth >= least_before"
         )
-        known = (
-            "SELECT class, block, at, committed "
-            f"FROM ({_queue(belonging, 'if(block, -1, 1)', backward)}) WHERE NOT block OR depth >= least_before"
+        told = (
+            "SELECT class, block, at, committed, NOT block OR depth >= least_before AS known "
+            f"FROM ({_queue(belonging, 'if(block, -1, 1)', backward)})"
         )
+        # A block without a commit is in no queue.
         periods = (
-            f"SELECT *, countIf(depth = 0) OVER (PARTITION BY class ORDER BY {forward} "
+            f"SELECT *, countIf(known AND depth = 0) OVER (PARTITION BY class ORDER BY {forward} "
             "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS period "
-            f"FROM ({_queue(known, 'if(block, 1, -1)', forward)})"
+            f"FROM ({_queue(told, 'multiIf(NOT known, 0, block, 1, -1)', forward)})"
         )
         return (
-            "SELECT arrayJoin(blocks) AS block_us, latest AS committed, length(blocks) > 1 AS ambiguous FROM ("
-            "SELECT groupArrayIf(at, block) AS blocks, maxForEach(committed) AS latest "
-            f"FROM ({periods}) GROUP BY class, period)"
-        )
-
-    def unmatched(self) -> str:
-        """SQL: how many blocks there are, and how many of them have no known commit."""
-        return (
-            "SELECT count(), countIf(NOT found) FROM "
-            f"(SELECT block_us FROM ({self._blocks()}) WHERE block_us BETWEEN {self.low_us} AND {self.high_us}) AS b "
-            f"ANY LEFT JOIN (SELECT block_us, true AS found FROM ({self.query()})) AS c USING (block_us)"
+            "SELECT arrayJoin(blocks) AS block_us, latest AS committed, "
+            "known AND length(blocks) > 1 AS ambiguous, known "
+            f"FROM (SELECT known, groupArrayIf(at, block AND at BETWEEN {self.low_us} AND {self.high_us}) AS blocks, "
+            f"maxForEach(committed) AS latest FROM ({periods}) GROUP BY class, period, known)"
         )
 
     def _events(self) -> str:
@@ -113,6 +111,40 @@ class Commits:
 
     def _logged(self, tables: Sequence[Table]) -> str:
         return logged(tables, self.low_us - MARGIN_US, self.high_us + LONGEST_INSERT_US)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The commits that were found: number of blocks, how many of them have none, and SQL for what ``Commits`` asks.
+
+    That is the answer itself, so that it is found once for all queries that need it; the question where it is too long.
+    """
+
+    blocks: int
+    without: int
+    sql: str
+
+
+def find(session: Session, commits: Commits) -> Found:
+    """Find the commits of all blocks once."""
+    asked = commits.query()
+    rows = session.ask(
+        f"SELECT count() OVER (), countIf(NOT known) OVER (), block_us, committed, ambiguous FROM ({asked}) "
+        f"LIMIT {MOST_INLINE + 1}"
+    ).rows
+    if not rows:
+        return Found(0, 0, asked)
+    base_us = commits.low_us - MARGIN_US - 1
+    blocks = ",".join(str(integer(row[2]) - base_us) for row in rows)
+    times = ",".join(f"[{','.join(str(max(0, us - base_us)) for us in integers(row[3]))}]" for row in rows)
+    unsure = ",".join(str(int(integer(row[4]))) for row in rows)
+    told = (
+        f"SELECT toInt64({base_us} + each.1) AS block_us, each.3 AS ambiguous, "
+        f"arrayMap(us -> if(us > 0, toInt64({base_us} + us), 0), each.2) AS committed "
+        f"FROM (SELECT arrayJoin(arrayZip([{blocks}], [{times}], [{unsure}])) AS each)"
+    )
+    fits = len(rows) <= MOST_INLINE and session.takes(len(told) + QUERY_AROUND_BYTES)
+    return Found(integer(rows[0][0]), integer(rows[0][1]), told if fits else asked)
 
 
 def log_of(cluster: Optional[str]) -> str:

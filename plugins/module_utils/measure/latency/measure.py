@@ -13,9 +13,9 @@ from ...core.errors import K2Error
 from ...core.progress import Progress
 from ...platform.clickhouse import ClickHouseClient
 from ...profile.model import Profile
-from .cells import Committed, Rows, complete, milliseconds, read_cell
+from .cells import Committed, Rows, batches, milliseconds, read_cells
 from .columns import Moment
-from .commits import Commits
+from .commits import Commits, Found, find
 from .counts import late_and_duplicate
 from .histogram import Scrape, read_all, wanted
 from .model import Cell, Cost, Latency, Refusal, Span, WarmUp
@@ -87,6 +87,8 @@ class _Measurement:
         self._progress = progress
         self._source = plan.route.source
         self._scrapes: Optional[tuple[Scrape, Scrape]] = None
+        # Of the last look, which is what the measurement rests on.
+        self._found: Optional[Found] = None
 
     def run(self) -> Latency:
         plan, wish = self._plan, self._wish
@@ -145,18 +147,14 @@ class _Measurement:
             cells = probed_cells(self._session, self._plan.route, selection, prober)
             why = f"commits are known between two probes only, {milliseconds(prober.gap_us):g} ms apart at most"
             return self._with_cells(result, selection, seen, cells, reasons, None, why)
-        rows = Rows(self._commits(blocks), start, window)
+        commits = self._commits(blocks)
+        rows = Rows(commits, self._found or find(self._session, commits), start, window)
         if wish.cut_warm_up:
             rows, warm_up = cut_warm_up(self._session, rows)
             result = replace(result, warm_up=warm_up, measured=rows.span)
-        cells = [complete(self._session, lags, read_cell(self._session, lags)) for lags in self._lags(rows, seen)]
+        exchanges = [sight.exchange for sight in seen.sights]
+        cells = [cell for lags in batches(rows, exchanges, seen.rows) for cell in read_cells(self._session, lags)]
         return self._with_cells(result, rows.selection, seen, cells, reasons, rows, end.why)
-
-    def _lags(self, rows: Rows, seen: Survey) -> list[Committed]:
-        """What each exchange that has a row and each candle is made of; an exchange's path ends at its last candle."""
-        exchanges = [Committed("exchange", s.exchange, rows, exchange=s.exchange) for s in seen.sights]
-        tiers = [candle.tier.name for candle in self._plan.route.measurable]
-        return exchanges + [Committed("candle", name, rows, candle=name) for name in tiers]
 
     def _commits(self, blocks: Span) -> Commits:
         return Commits(self._plan.route, self._plan.log, blocks.start_us, blocks.end_us)
@@ -166,8 +164,8 @@ class _Measurement:
             return 0, 0
         if prober is not None:
             return len({s.last_block_us for s in seen.sights}), prober.pending()
-        blocks, without = self._session.ask(self._commits(seen.blocks).unmatched()).rows[0]
-        return integer(blocks), integer(without)
+        self._found = find(self._session, self._commits(seen.blocks))
+        return self._found.blocks, self._found.without
 
     def _refusals(self, seen: Survey, start: Moment) -> tuple[tuple[Refusal, ...], dict[str, str]]:
         """Columns that are too coarse, and the reasons by exchange; the reason of all is that of the empty name."""
@@ -245,7 +243,7 @@ class _Measurement:
 
 def cut_warm_up(session: Session, rows: Rows) -> tuple[Rows, WarmUp]:
     """``rows`` from the end of the warm-up on, which MSER-5 finds in the mean latency of each insert block."""
-    every = Committed("exchange", "", rows).query()
+    every = Committed(rows, whole=("path", "")).query()
     found = session.ask(
         f"SELECT block_us, round(avg(lag)) FROM ({every}) AS l WHERE l.lag IS NOT NULL "
         f"GROUP BY block_us ORDER BY block_us LIMIT {MOST_BLOCKS}"

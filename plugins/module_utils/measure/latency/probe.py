@@ -17,7 +17,7 @@ from typing import Optional
 from ...core.background import in_background
 from ...core.clock import monotonic_ns
 from ...core.errors import K2Error
-from .cells import complete, read_cell
+from .cells import outline, read_cells
 from .model import Cell, Quantiles
 from .route import COMMITTED, CandleTable, Route
 from .selection import Selection
@@ -191,6 +191,11 @@ class Probed:
     seen: Sequence[Change]
     upper: bool
 
+    @property
+    def names(self) -> Sequence[tuple[str, str]]:
+        """Kind and name of the cell."""
+        return [(self.kind, self.name)]
+
     def query(self) -> str:
         """SQL: as ``cells.Lags`` says."""
         source = self.selection.source
@@ -215,7 +220,7 @@ class Probed:
             f"ASOF LEFT JOIN ({shown}) AS s ON r.k2_exchange = s.k2_exchange AND s.visible >= r.rank"
         )
         return (
-            "SELECT q.block_us AS block_us, q.second AS second, q.valid AS valid, false AS ambiguous, "
+            "SELECT 1 AS cell, q.block_us AS block_us, q.second AS second, q.valid AS valid, false AS ambiguous, "
             "if(q.valid AND w.at > 0, toNullable(w.at - q.start_us), NULL) AS lag "
             f"FROM ({self.selection.query()}) AS q ANY LEFT JOIN ({when}) AS w USING (k2_exchange, block_us)"
         )
@@ -238,8 +243,9 @@ def probed_cells(session: Session, route: Route, selection: Selection, prober: P
             wanted.append(Probed("candle", tier, selection, prober.since_us, seen, upper=True))
     cells = []
     for upper in wanted:
-        high = complete(session, upper, read_cell(session, upper))
-        cells.append(_between(read_cell(session, replace(upper, upper=False)), high))
+        (high,) = read_cells(session, upper)
+        (low,) = outline(session, replace(upper, upper=False))
+        cells.append(_between(low, high))
     return cells
 
 

@@ -9,7 +9,7 @@ from typing import Optional, Union
 
 from ...core.errors import K2Error
 from ...profile.model import CANDLES, DEFAULT_SEGMENTS, Profile, Segment, Store
-from .cells import Committed, Rows, complete, read_cell
+from .cells import Committed, Rows, read_cells
 from .columns import Moment, coarseness
 from .commits import LONGEST_INSERT_US
 from .histogram import Scrape, growth
@@ -33,13 +33,17 @@ class NotMeasurable(Exception):  # noqa: N818 - a reason on its way to the cell,
 class Pairs:
     """Both moments of a segment, from one table or from two that are joined by the records' offsets."""
 
-    kind: str
     name: str
     first: Source
     start: Moment
     second: Source
     end: Moment
     span: Span
+
+    @property
+    def names(self) -> Sequence[tuple[str, str]]:
+        """Kind and name of the cell."""
+        return [(KIND, self.name)]
 
     def selected(self) -> str:
         """SQL: exchange, start_us, end_us (NULL where it is not known), block_us, second."""
@@ -65,7 +69,7 @@ class Pairs:
     def query(self) -> str:
         """SQL: as ``cells.Lags`` says."""
         return (
-            "SELECT block_us, second, true AS valid, false AS ambiguous, "
+            "SELECT 1 AS cell, block_us, second, true AS valid, false AS ambiguous, "
             f"if(end_us IS NULL, NULL, toNullable(assumeNotNull(end_us) - start_us)) AS lag FROM ({self.selected()})"
         )
 
@@ -157,7 +161,7 @@ def _measure(
         if moment is not None:
             _refuse(refuse_coarse(moment, needed_us, None))
     _refuse_padded(session, seen, start, end, needed_us)
-    cell = complete(session, lags, read_cell(session, lags))
+    (cell,) = read_cells(session, lags)
     if not cell.n:
         return replace(cell, why="no row of the window was found")
     if segment.start == EXCHANGE and not profile.platform.clock.exchanges_share_it:
@@ -172,7 +176,7 @@ def _to_candles(segment: Segment, rows: Optional[Rows], why_not: str) -> Committ
     start = _moment(source, segment.start)
     if start is None:
         raise NotMeasurable(f"tier {source.tier.name} has no column for {segment.start}")
-    return Committed(KIND, segment.name, replace(rows, start=start))
+    return Committed(replace(rows, start=start), whole=(KIND, segment.name))
 
 
 def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
@@ -180,7 +184,7 @@ def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
     for source in reversed(sources):
         start, end = _moment(source, segment.start), _moment(source, segment.end)
         if start is not None and end is not None:
-            return Pairs(KIND, segment.name, source, start, source, end, span)
+            return Pairs(segment.name, source, start, source, end, span)
     starts = [(source, moment) for source in sources for moment in [_moment(source, segment.start)] if moment]
     ends = [(source, moment) for source in sources for moment in [_moment(source, segment.end)] if moment]
     for name, found in ((segment.start, starts), (segment.end, ends)):
@@ -189,7 +193,7 @@ def _pairs(segment: Segment, sources: Sequence[Source], span: Span) -> Pairs:
     for first, start in reversed(starts):
         for second, end in ends:
             if first.tier.offset_columns and len(first.tier.offset_columns) == len(second.tier.offset_columns):
-                return Pairs(KIND, segment.name, first, start, second, end, span)
+                return Pairs(segment.name, first, start, second, end, span)
     raise NotMeasurable(
         f"{starts[-1][0].tier.name} holds {segment.start}, {ends[0][0].tier.name} holds {segment.end}, and they share "
         "no offset_columns to join them by"

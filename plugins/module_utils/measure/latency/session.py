@@ -14,6 +14,8 @@ from .model import Cost
 # ClickHouse's own error codes.
 TOO_MANY_ROWS = 158
 READONLY = 164
+# Longer queries are refused unless the limit is raised with them, which not every user may.
+USUAL_QUERY_BYTES = 262_144
 
 Params = Mapping[str, Union[str, int]]
 
@@ -66,6 +68,10 @@ class Session:
         )
         return result
 
+    def takes(self, query_bytes: int) -> bool:
+        """Whether the server takes a query of this length from this user."""
+        return self._without_limits is None or query_bytes < USUAL_QUERY_BYTES
+
     def refuse_wide(self, sql: str) -> None:
         """Let the server estimate how many rows a simple SELECT would read; raises TooManyRows above the limit."""
         estimate = sum(integer(row["rows"]) for row in self.ask("EXPLAIN ESTIMATE " + sql).dicts())
@@ -75,6 +81,8 @@ class Session:
     def _ask(self, sql: str, params: Optional[Params]) -> QueryResult:
         bare = self._without_limits is not None
         settings = {"max_rows_to_read": self._limits.max_rows_to_read}
+        if len(sql) >= USUAL_QUERY_BYTES // 2:
+            settings["max_query_size"] = 2 * len(sql)
         return self._client.query(sql, params, settings, self._limits.query_timeout_s, bare=bare)
 
     def _too_many(self, seen: str) -> TooManyRows:
