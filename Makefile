@@ -11,6 +11,8 @@ INVENTORY ?= inventory/lab
 QUICK ?=
 # How often crash-test kills each service.
 ROUNDS ?= 50
+# What bench measures, one after another; only hot_path needs a lab.
+BENCH ?= load latency audit hot_path
 # Extra arguments for ansible-playbook, e.g. ARGS='--tags preflight'.
 ARGS ?=
 
@@ -63,8 +65,9 @@ define in_own_lab
 endef
 
 .PHONY: bench
-bench: setup-dev ## Measure the lab: latency by rate, highest sustained rate, CPU and memory of each service
-	$(call in_own_lab,bench,LAB_DIR=.lab-bench benchmarks/run.sh)
+bench: setup-dev ## Measure load generator, latency queries, ledger and lab (BENCH=load: one of load latency audit hot_path)
+	@if [ -n "$(filter-out hot_path,$(BENCH))" ]; then BENCH="$(filter-out hot_path,$(BENCH))" benchmarks/run.sh; fi
+	$(if $(filter hot_path,$(BENCH)),$(call in_own_lab,bench,BENCH=hot_path LAB_DIR=.lab-bench benchmarks/run.sh))
 
 .PHONY: crash-test
 crash-test: setup-dev ## Kill each service of the hot path ROUNDS times under load; compare what was sent with what is stored
