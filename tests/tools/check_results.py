@@ -6,8 +6,8 @@
     check_results.py RUN_DIR --exit-code CODE  a whole run on a healthy lab, which ended with CODE
 
 Checks ``results.json`` against ``tests/contract/results.schema.json``, and that what it says agrees with itself and
-with the files beside it. In a whole run every gate must have passed, but for those that depend on how fast this machine is
-just now, which is shared: what these say must follow from what they measured.
+with the files beside it. In a whole run every gate must have passed, but for those that depend on how fast this machine
+is just now, which is shared: what these say must follow from what they measured.
 """
 
 from __future__ import annotations

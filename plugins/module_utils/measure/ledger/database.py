@@ -42,7 +42,6 @@ class Client(Protocol):
         timeout_s: Optional[float] = None,
     ) -> QueryResult:
         """Run one SELECT; raises ClickHouseUnreachable, QueryError."""
-        ...
 
 
 @dataclass(frozen=True)

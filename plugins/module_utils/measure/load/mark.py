@@ -26,8 +26,8 @@ def raw_topics(broker: Broker) -> list[str]:
 def mark_in_quiet(profile: Profile, start_us: int, quiet_s: float, stop: threading.Event) -> Optional[Watermark]:
     """The next offset of each partition of the raw topics, once they have been still for ``STILL_S`` of the quiet.
 
-    None where they did not come to rest before the load starts, or could not be read: then nobody knows which record was
-    the load's first.
+    None where they did not come to rest before the load starts, or could not be read: then nobody knows which record
+    was the load's first.
     """
     if profile.broker is None:
         return None
