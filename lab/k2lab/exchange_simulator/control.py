@@ -13,8 +13,8 @@ POST /inject  {"exchange": name, "malformed": "json" | "trade"}                 
 POST /load    {"trades_per_second": n, "seconds": n, "schedule"?, "seed"?: 1, "start_at_us"?: now,
                "quiet_before_s"?: 0, "quiet_after_s"?: 0, "by"?: text}
               replace the base rate for `seconds` by a schedule fixed in advance, whose counts are the answer; be silent
-              for `quiet_before_s` before and `quiet_after_s` after; return to the base rate. The rate is the total and is
-              split equally.
+              for `quiet_before_s` before and `quiet_after_s` after; return to the base rate. The rate is the total and
+              is split equally.
 POST /load/end                              end the run and its quiet at once
 GET  /load    state of the current or last run: waiting, running, quiet, finished, ended early, or none; by exchange
               what was scheduled, sent, unsent and heard (had a listener); lateness (ms) as a DDSketch; CPU seconds

@@ -3,7 +3,8 @@
 
 Waiting: the base rate goes on until the run begins, or until a stretch of quiet before it, in which whoever keeps a
 ledger can see where everything stands. Running: only the run's trades are sent, late ones at once. Quiet: nothing is
-sent, so that what was stored can be compared with what was sent. Then the base rate returns as it was. All of it is timed by this process: whoever asked for the run may die, and the undo still happens.
+sent, so that what was stored can be compared with what was sent. Then the base rate returns as it was. All of it is
+timed by this process: whoever asked for the run may die, and the undo still happens.
 """
 
 from __future__ import annotations
