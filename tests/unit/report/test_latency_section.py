@@ -166,7 +166,7 @@ def test_a_segment_that_cannot_be_measured_is_a_row_and_no_bar() -> None:
 
 
 def test_the_page_escapes_what_the_platform_says_and_draws(tmp_path: Path) -> None:
-    facts = {"load": "calm", "loads": [], "latency": asdict(latency(*WHOLE)), "audit": None}
+    facts: dict[str, Any] = {"load": "calm", "loads": [], "latency": asdict(latency(*WHOLE)), "audit": None}
     decided = decide_latency(PROFILE, facts, Scale.LAB)
     host = {"controller": "c", "kernel": "6", "cpus": 2, "memory_bytes": 1}
     info = RunInfo("p", "sha256:0", "i", "lab", False, {}, None, host, ())
