@@ -14,7 +14,7 @@ description:
     receipt, and ends with the commit of its candles. Candles are those tiers of the profile that have a timeframe.
   - Reads column types first, and looks at the values. A time that is coarser than a twentieth of the target is refused,
     with its reason; a cell that cannot be measured says why and never shows a zero.
-  - Aggregates inside ClickHouse, within limits of time and rows. Changes nothing.
+  - Aggregates inside ClickHouse, within limits of time and rows. Changes nothing, unless O(canary) is asked for.
 author:
   - The k2.hardening authors (@k2-hardening)
 extends_documentation_fragment:
@@ -66,16 +66,40 @@ options:
   progress_file:
     description: File that receives progress events, one JSON object per line.
     type: path
+  canary:
+    description:
+      - Sends records of the symbol that C(k2_load.records) reserves to an exchange's raw topic while the window lasts,
+        and asks the candle tables for them, ten times a second at most. One host's clock times all of it.
+      - The window must not be over. What was written stays until M(k2.hardening.k2_load) with C(state=absent).
+    type: dict
+    suboptions:
+      rate_per_s:
+        description: Records per second, at random intervals; at most 5 % of the traffic of the 30 s before are sent.
+        type: float
+        required: true
+      exchange:
+        description: The exchange whose topic they go to.
+        type: str
+        required: true
+      seconds:
+        description: For how long; until the window is over where it is not given.
+        type: float
+  confirm:
+    description: Name of the platform, said back; needed for O(canary).
+    type: str
+  state_dir:
+    description: Directory of the undo journal on the target; needed for O(canary).
+    type: path
 attributes:
   check_mode:
     support: full
-    description: Changes nothing.
+    description: Changes nothing, no canary is sent.
   diff_mode:
     support: none
-    description: Changes nothing.
+    description: Changes no file.
   idempotent:
-    support: full
-    description: Changes nothing.
+    support: partial
+    description: Changes nothing but for O(canary), which sends its records each time.
 requirements:
   - Python 3.9 or later on the target
 """
@@ -212,19 +236,58 @@ latency:
       description: What the queries cost the server, and why it enforced no limits, if so.
       type: dict
       sample: {queries: 43, rows_read: 2294075, bytes_read: 64619234, elapsed_s: 1.8, without_limits: null}
+canary:
+  description: What the canary saw.
+  returned: success, when O(canary) is asked for, not in check mode
+  type: dict
+  contains:
+    exchange:
+      description: Whose topic the records went to.
+      type: str
+    symbol:
+      description: Their symbol.
+      type: str
+    rate_per_s:
+      description: Records per second, after the limit of 5 %.
+      type: float
+    sent:
+      description: Records sent.
+      type: int
+    seen:
+      description: Those that every candle table showed.
+      type: int
+    unseen:
+      description: Those that one at least did not show; they are in no quantile.
+      type: int
+    resolution_ms:
+      description: The longest time between two looks.
+      type: float
+    tiers:
+      description:
+        - By candle tier, how many were seen (C(n)) or not (C(unseen)), and at C(levels) both bounds of the time from
+          when a record was due to when it could be read.
+      type: list
+      elements: dict
+    why:
+      description: What limits or spoils the result; null if nothing does.
+      type: str
 """
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.background import in_background
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.canary import Canary, CanaryWish
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.measure import Wish, measure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.model import Span
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.plan import CommitSource
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.session import Limits
 from ansible_collections.k2.hardening.plugins.module_utils.profile.arguments import profile_argument
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 
@@ -242,7 +305,18 @@ def main() -> None:
             "max_rows_to_read": {"type": "int", "default": 200_000_000},
             "cluster": {"type": "str"},
             "progress_file": {"type": "path"},
+            "canary": {
+                "type": "dict",
+                "options": {
+                    "rate_per_s": {"type": "float", "required": True},
+                    "exchange": {"type": "str", "required": True},
+                    "seconds": {"type": "float"},
+                },
+            },
+            "confirm": {"type": "str"},
+            "state_dir": {"type": "path"},
         },
+        required_by={"canary": ("state_dir",)},
         supports_check_mode=True,
     )
     params = module.params
@@ -257,10 +331,21 @@ def main() -> None:
             cluster=params["cluster"],
             cut_warm_up=params["cut_warm_up"],
         )
-        latency = measure(parse_profile(params["profile"]), wish, progress_file)
+        profile = parse_profile(params["profile"])
+        canary = _canary(params, profile, wish) if params["canary"] and not module.check_mode else None
+        flying = in_background(lambda: canary.run(wish.drain_timeout_s)) if canary else None
+        latency = measure(profile, wish, progress_file)
+        answer = {"changed": params["canary"] is not None, "latency": asdict(latency)}
+        if flying is not None:
+            answer["canary"] = asdict(flying.result())
     except K2Error as error:
         module.fail_json(msg=str(error), **error.as_dict())
-    module.exit_json(changed=False, latency=asdict(latency))
+    module.exit_json(**answer)
+
+
+def _canary(params: dict[str, Any], profile: Profile, wish: Wish) -> Canary:
+    asked = CanaryWish(confirm=params["confirm"], state_dir=Path(params["state_dir"]), **params["canary"])
+    return Canary(profile, asked, wish.window, wish.limits)
 
 
 if __name__ == "__main__":

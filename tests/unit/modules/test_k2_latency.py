@@ -20,6 +20,8 @@ PLAY = """
         window_start_us: "{{ begin }}"
         window_end_us: "{{ end }}"
         target_ms: 200
+        canary: "{{ canary | default(omit) }}"
+        state_dir: "{{ state_dir | default(omit) }}"
       register: answer
       ignore_errors: true
     - ansible.builtin.copy:
@@ -59,3 +61,17 @@ def test_bad_input_is_told_and_no_password_is(tmp_path: Path, variables: dict[st
     assert told in answer["msg"]
     assert "Traceback" not in output
     assert "hidden-one" not in output + str(answer)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"state_dir": "undo"}, "a load changes the platform"),
+        ({}, "missing parameter(s) required by 'canary': state_dir"),
+    ],
+)
+def test_a_canary_has_to_be_confirmed_and_needs_a_journal(tmp_path: Path, own: dict[str, str], told: str) -> None:
+    asked = {"profile": profile(), "begin": 1, "end": 2_000_000, "canary": {"exchange": "x", "rate_per_s": 1}}
+    code, output, answer = Playbook(ROOT, tmp_path, PLAY).run({**asked, **own})
+    assert code == 0, output
+    assert told in answer["msg"]

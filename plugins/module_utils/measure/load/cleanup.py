@@ -91,10 +91,10 @@ def _clean(
     if tier.store is not Store.CLICKHOUSE:
         return replace(blank, why=f"no rows can be removed from a store of kind {tier.store.value}")
     try:
-        columns = _symbol_columns(tier, reader)
+        columns = symbol_columns(tier, reader)
         if not columns:
             return replace(blank, why="no key or sequence column holds the symbol as a text: its rows age out")
-        where, params = _condition(tier, columns, symbols)
+        where, params = symbol_condition(tier, columns, symbols)
         found = _count(tier, where, params, reader)
         if writer is None or not found:
             return replace(blank, found=found, removed=None if writer is None else 0)
@@ -112,7 +112,7 @@ def _clean(
         return replace(blank, why=str(error))
 
 
-def _symbol_columns(tier: Tier, reader: ClickHouseClient) -> list[str]:
+def symbol_columns(tier: Tier, reader: ClickHouseClient) -> list[str]:
     """Columns that may hold a symbol: texts of the key or of a sequence, save the exchange and the place in a topic."""
     known = {*tier.offset_columns, tier.exchange_column}
     named = [name for name in dict.fromkeys((*tier.key_columns, *tier.sequence_columns)) if name not in known]
@@ -127,7 +127,7 @@ def _is_text(kind: str) -> bool:
     return inner.startswith(_TEXT_TYPES)
 
 
-def _condition(tier: Tier, columns: Sequence[str], symbols: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def symbol_condition(tier: Tier, columns: Sequence[str], symbols: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Which rows are a load's, and the values to bind."""
     either: list[str] = []
     params: dict[str, str] = {}
