@@ -105,7 +105,7 @@ def test_an_open_undo_entry_fails_the_clean_start(lab: Lab, tmp_path: Path) -> N
 def test_check_mode_plans_and_writes_nothing(lab: Lab, tmp_path: Path) -> None:
     done = lab.playbook("phase7", "--check", k2_artifacts_dir=str(tmp_path))
     assert "S0 reads only" in done.stdout
-    assert "1x: 50 msg/s for 120 s by simulator" in done.stdout
+    assert "1x: 50 msg/s for 110 s by simulator" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

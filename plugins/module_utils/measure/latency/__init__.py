@@ -3,6 +3,6 @@
 
 ``plan`` says what can be measured (``route``, ``columns``) and how its end will be known, ``watch`` waits, ``survey``
 takes a first look, ``commits`` or ``probe`` finds when each insert block was committed, ``cells`` aggregates,
-``segments`` and ``histogram`` measure the stretches, ``counts`` what is irregular, ``measure`` does it all. ``canary`` is
-a second way, by records of its own.
+``segments`` and ``histogram`` measure the stretches, ``counts`` what is irregular, ``measure`` does it all. ``canary``
+is a second way, by records of its own.
 """
