@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from supervisor.xmlrpc import Faults
+
 from k2lab.common.errors import LabError
 from k2lab.control.lab import Lab
 
@@ -102,10 +104,16 @@ class Supervisor:
         return _program(self._call("getProcessInfo", name))
 
     def start(self, name: str) -> bool:
-        """Have the program started; False when it runs or starts already."""
+        """Have the program started; False when it runs or starts already. Whether it stays up is to be watched."""
         if self.program(name).state in (State.RUNNING, State.STARTING, State.BACKOFF):
             return False
-        self._call("startProcess", name, False)
+        try:
+            self._call("startProcess", name, False)
+        except LabError as error:
+            # It was started and died before the answer came: whoever waits for it finds that as any other death.
+            fault = error.__cause__
+            if not isinstance(fault, xmlrpc.client.Fault) or fault.faultCode != Faults.SPAWN_ERROR:
+                raise
         return True
 
     def stop(self, names: list[str], *, timeout_s: float) -> list[str]:
