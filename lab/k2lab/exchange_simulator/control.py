@@ -15,6 +15,7 @@ POST /load    {"trades_per_second": n, "seconds": n, "schedule"?, "seed"?: 1, "s
               replace the base rate for `seconds` by a schedule fixed in advance, whose counts are the answer; be silent
               for `quiet_before_s` before and `quiet_after_s` after; return to the base rate. The rate is the total and
               is split equally.
+POST /load/stop                             send no more of the run; its quiet follows
 POST /load/end                              end the run and its quiet at once
 GET  /load    state of the current or last run: waiting, running, quiet, finished, ended early, or none; by exchange
               what was scheduled, sent, unsent and heard (had a listener); lateness (ms) as a DDSketch; CPU seconds
@@ -72,6 +73,7 @@ class Control:
             "/refuse": self._refuse,
             "/inject": self._inject,
             "/load": self._load.begin,
+            "/load/stop": self._load.stop,
             "/load/end": self._load.end,
         }
         for path, command in commands.items():

@@ -65,6 +65,13 @@ class LoadControl:
         self._run = LoadRun(order, self._exchanges, self._driver)
         return self._run.status()
 
+    def stop(self, body: Body) -> object:
+        """POST /load/stop."""
+        only(body)
+        if self._run is not None:
+            self._run.stop()
+        return self.show()
+
     def end(self, body: Body) -> object:
         """POST /load/end."""
         only(body)

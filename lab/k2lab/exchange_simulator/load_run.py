@@ -95,6 +95,12 @@ class LoadRun:
         if self.active:
             self._return(State.FINISHED if self.state is State.QUIET else State.ENDED_EARLY)
 
+    def stop(self) -> None:
+        """Send no more, as if the run had been ordered no longer, and begin its quiet; no effect unless it sends."""
+        if self.state is State.RUNNING:
+            self._timer.cancel()
+            self._begin_quiet()
+
     def status(self) -> dict[str, object]:
         """What GET /load tells."""
         lateness = Lateness()
@@ -148,6 +154,9 @@ class LoadRun:
         if time.monotonic() < too_late and not all(schedule.done for schedule in self._schedules.values()):
             self._timer = self._loop.call_later(0.01, self._drain)
             return
+        self._begin_quiet()
+
+    def _begin_quiet(self) -> None:
         self._stop_sending()
         self.state = State.QUIET
         self._timer = self._loop.call_later(self.order.quiet_after_s, self._return, State.FINISHED)

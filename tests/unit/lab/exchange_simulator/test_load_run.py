@@ -176,6 +176,21 @@ def test_it_can_be_ended_at_once_and_says_what_was_not_sent(tmp_path: Path) -> N
     with_simulator(tmp_path, scenario)
 
 
+def test_it_can_be_stopped_before_its_time_and_is_silent_then_as_ordered(tmp_path: Path) -> None:
+    async def scenario(simulator: Simulator) -> None:
+        await simulator.post("/load", trades_per_second=300, seconds=600, quiet_after_s=0.4)
+        await simulator.until("running")
+        await simulator.wait(lambda: all(simulator.sent()))
+        code, stopped = await simulator.post("/load/stop")
+        assert (code, stopped["state"], stopped["interrupted"]) == (200, "quiet", None)
+        finished = await simulator.until("finished")
+        assert finished["exchanges"] == stopped["exchanges"]
+        assert not any(simulator.truth(stopped["ended_us"] + 1, stopped["ended_us"] + 400_000).values())
+        assert (await simulator.post("/load/stop"))[1]["state"] == "finished"
+
+    with_simulator(tmp_path, scenario)
+
+
 def test_while_it_is_active_nobody_else_moves_the_rate(tmp_path: Path) -> None:
     async def scenario(simulator: Simulator) -> None:
         await simulator.post("/load", trades_per_second=1, seconds=600, by="cell 10x")
