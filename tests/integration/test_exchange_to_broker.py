@@ -198,9 +198,10 @@ def start(stack: Stack, rate: float) -> None:
 
 def wait_for_trades(stack: Stack, count: int) -> None:
     def enough() -> bool:
-        return all(len(stack.truth(exchange)) >= count for exchange in EXCHANGES)
+        # On a busy machine a handler connects late: trades that nobody heard prove nothing.
+        return all(sum(map(bool, stack.truth(exchange).values())) >= count for exchange in EXCHANGES)
 
-    wait_until(enough, 60, f"{count} trades of each exchange in the truth log")
+    wait_until(enough, 60, f"{count} trades of each exchange that somebody listened to in the truth log")
 
 
 def stop_cleanly(stack: Stack) -> None:
