@@ -35,6 +35,7 @@ from .base import (
 # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which are part of its documented interface.
 _BAD_NAME = 10
 _NO_FILE = 20
+_SPAWN_ERROR = 50
 _NOT_RUNNING = 70
 _ALREADY_STARTED = 60
 _STATES = {
@@ -106,12 +107,12 @@ class SupervisorRuntime(Runtime):
                 action=f"check supervisord's log and its socket {self._socket}",
             ) from error
 
-    def _act(self, method: str, unit: str, *arguments: Any, harmless: int) -> None:
-        """Ask for a change of state; the fault ``harmless`` means that it is so already."""
+    def _act(self, method: str, unit: str, *arguments: Any, harmless: tuple[int, ...]) -> None:
+        """Ask for a change of state; the faults ``harmless`` mean that it is so already, or that it is seen later."""
         try:
             self._call(method, unit, *arguments)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode == harmless:
+            if fault.faultCode in harmless:
                 return
             raise self._explain(unit, method, fault) from fault
 
@@ -201,7 +202,8 @@ class SupervisorRuntime(Runtime):
     def start(self, unit: str, timeout_s: float) -> None:
         """See ``Runtime``."""
         deadline = Deadline.after(timeout_s)
-        self._act("startProcess", unit, False, harmless=_ALREADY_STARTED)
+        # A program that died before the answer is found below, as one that dies a moment later, with its last words.
+        self._act("startProcess", unit, False, harmless=(_ALREADY_STARTED, _SPAWN_ERROR))
         last = State.UNKNOWN
 
         def running() -> bool:
@@ -223,7 +225,7 @@ class SupervisorRuntime(Runtime):
         """See ``Runtime``."""
         deadline = Deadline.after(timeout_s)
         self.resume(unit)  # a stopped process does not hear SIGTERM
-        self._act("stopProcess", unit, False, harmless=_NOT_RUNNING)
+        self._act("stopProcess", unit, False, harmless=(_NOT_RUNNING,))
         down = (State.STOPPED, State.EXITED, State.FAILED)
         wait_until(
             lambda: self._state(unit) in down, deadline, f"{unit} stopped", lambda: f"state {self._state(unit).value}"
