@@ -124,6 +124,10 @@ class Stack:
                     found[row["symbol"], trade_id, row["price"], row["size"]] = int(row["subscribers"])
         return found
 
+    def heard(self, exchange: str) -> int:
+        """How many of the sent trades had a listener: only these can be in a topic."""
+        return sum(map(bool, self.truth(exchange).values()))
+
     def records(self, topic: str) -> list[Any]:
         consumer = confluent_kafka.Consumer(
             {
@@ -199,7 +203,7 @@ def start(stack: Stack, rate: float) -> None:
 def wait_for_trades(stack: Stack, count: int) -> None:
     def enough() -> bool:
         # On a busy machine a handler connects late: trades that nobody heard prove nothing.
-        return all(sum(map(bool, stack.truth(exchange).values())) >= count for exchange in EXCHANGES)
+        return all(stack.heard(exchange) >= count for exchange in EXCHANGES)
 
     wait_until(enough, 60, f"{count} trades of each exchange that somebody listened to in the truth log")
 
@@ -224,7 +228,7 @@ def test_every_trade_sent_to_a_listener_is_in_both_topics_once(stack: Stack) -> 
     stack.command("/stop", {})
     # A handler that is told to end leaves what it has not read on the wire: on a busy machine that is the last trades.
     for exchange in EXCHANGES:
-        heard = sum(map(bool, stack.truth(exchange).values()))
+        heard = stack.heard(exchange)
         wait_until(lambda name=exchange, n=heard: len(stack.raw_keys(name)) >= n, 60, f"{heard} trades of {exchange}")
     stop_cleanly(stack)
     for exchange in EXCHANGES:
