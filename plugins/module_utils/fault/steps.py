@@ -92,7 +92,7 @@ def problems(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _problems(step: Mapping[str, Any]) -> list[str]:
-    op = step.get("op")
+    op = str(step.get("op"))
     if op not in _NEEDS:
         return [f"unknown op {op!r}, known: {', '.join(_NEEDS)}"]
     needs = _NEEDS[op]
