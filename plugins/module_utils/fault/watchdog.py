@@ -15,6 +15,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
 from ..core.clock import Deadline
 from ..core.errors import K2Error
@@ -24,6 +25,7 @@ from .steps import CANNOT_WATCH, NOT_UNDONE, NOTHING_TO_DO, UNDONE, write_durabl
 READY_S = 15.0
 DONE_S = 60.0
 _LOG_LINES = 3
+_END_S = 5.0
 
 
 class WatchdogError(K2Error):
@@ -141,9 +143,14 @@ def _installed(folder: Path) -> Path:
 
 
 def _await_ready(process: subprocess.Popen[bytes], ready: int, deadline: Deadline, log: Path) -> None:
-    if select.select([ready], [], [], deadline.remaining())[0] and os.read(ready, 16) == b"ready\n":
+    heard = select.select([ready], [], [], deadline.remaining())[0]
+    if heard and os.read(ready, 16) == b"ready\n":
         return
-    code = process.poll()
+    try:
+        # A pipe that ended without a word is a process about to end: its exit code says why.
+        code: Optional[int] = process.wait(_END_S if heard else 0)
+    except subprocess.TimeoutExpired:
+        code = None
     waited = "no sign of it in time" if code is None else f"exit code {code}"
     raise WatchdogError(
         "the watchdog does not watch" if code == CANNOT_WATCH else "the watchdog did not come up",
