@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Optional
 
 from ..core.clock import boot_id, now_rfc3339
 from ..core.errors import K2Error
-
-CLOSED = "closed"
+from .steps import CLOSED, FAILED_SUFFIX, problems, start_ticks, sync_directory, write_durably
 
 
 class JournalError(K2Error):
@@ -27,7 +27,12 @@ class JournalError(K2Error):
 
 @dataclass(frozen=True)
 class Entry:
-    """One change and its undo. ``undo`` names the undo action and ``parameters`` what it needs; ``opened`` is UTC."""
+    """One change and its undo. ``undo`` names the undo action and ``parameters`` what it needs; ``opened`` is UTC.
+
+    A fault states ``steps`` (see ``steps.py``) and ``deadline_ns``, the CLOCK_MONOTONIC after which a watchdog undoes
+    it. ``pid`` and ``pid_start`` (clock ticks since boot) name the process that made the change. Entries of releases
+    before these have none of them.
+    """
 
     id: str
     run_id: str
@@ -37,6 +42,18 @@ class Entry:
     parameters: Mapping[str, str]
     opened: str
     boot_id: str
+    steps: tuple[Mapping[str, Any], ...] = ()
+    deadline_ns: Optional[int] = None
+    pid: Optional[int] = None
+    pid_start: Optional[int] = None
+
+    @property
+    def maker_lives(self) -> bool:
+        """Whether the process that made the change is there; none outlives its boot."""
+        if self.pid is None or self.boot_id != boot_id():
+            return False
+        started = start_ticks(self.pid)
+        return started is not None and self.pid_start in (None, started)
 
 
 class Journal:
@@ -45,25 +62,50 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def open(self, run_id: str, target: str, action: str, undo: str, parameters: Mapping[str, str]) -> Entry:
+    def open(
+        self,
+        run_id: str,
+        target: str,
+        action: str,
+        undo: str,
+        parameters: Mapping[str, str],
+        *,
+        steps: Sequence[Mapping[str, Any]] = (),
+        deadline_ns: Optional[int] = None,
+        pid: Optional[int] = None,
+    ) -> Entry:
         """Write an entry for a change that is about to be made; when this returns the entry is on disk.
 
-        Raises JournalError when it cannot be written.
+        ``pid`` is this process unless told. Raises JournalError when the entry cannot be written, or when one of its
+        steps could never be carried out.
         """
-        entry = Entry(secrets.token_hex(8), run_id, target, action, undo, dict(parameters), now_rfc3339(), boot_id())
-        beside = self.path / f".{entry.id}"
+        wrong = problems(steps)
+        if wrong:
+            raise JournalError(
+                "the undo could never be carried out", expected="steps as in steps.py", seen="; ".join(wrong)
+            )
+        maker = os.getpid() if pid is None else pid
+        entry = Entry(
+            id=secrets.token_hex(8),
+            run_id=run_id,
+            target=target,
+            action=action,
+            undo=undo,
+            parameters=dict(parameters),
+            opened=now_rfc3339(),
+            boot_id=boot_id(),
+            steps=tuple(steps),
+            deadline_ns=deadline_ns,
+            pid=maker,
+            pid_start=start_ticks(maker),
+        )
         try:
             (self.path / CLOSED).mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as handle:
-                json.dump(asdict(entry), handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            beside.replace(self._file(entry.id))
-            _sync_directory(self.path)
-        except OSError as error:
+            write_durably(self.file(entry.id), json.dumps(asdict(entry)))
+        except (OSError, TypeError, ValueError) as error:
             raise JournalError(
                 f"cannot write the undo journal {self.path}",
-                expected="a writable directory with free space",
+                expected="a writable directory with free space, and steps that survive JSON",
                 seen=str(error),
             ) from error
         return entry
@@ -75,11 +117,32 @@ class Journal:
         """
         closed = self.path / CLOSED / f"{entry_id}.json"
         try:
-            self._file(entry_id).replace(closed)
+            self.file(entry_id).replace(closed)
         except FileNotFoundError as error:
             if not closed.exists():
                 raise JournalError(f"no entry {entry_id} in the undo journal {self.path}") from error
-        _sync_directory(self.path)
+        self.file(entry_id).with_suffix(FAILED_SUFFIX).unlink(missing_ok=True)
+        sync_directory(self.path)
+
+    def closed_by(self, entry_id: str) -> Optional[str]:
+        """Who closed the entry: ``tool`` (its maker), ``watchdog`` or ``undo``; None while it is open."""
+        try:
+            closed = json.loads((self.path / CLOSED / f"{entry_id}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise JournalError(f"closed entry {entry_id} cannot be read", seen=str(error)) from error
+        return str(closed.get("undone_by", "tool"))
+
+    def last_failure(self, entry_id: str) -> str:
+        """Why the last attempt to undo the entry failed; empty when there was none."""
+        try:
+            note = json.loads(self.file(entry_id).with_suffix(FAILED_SUFFIX).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError) as error:
+            return f"cannot be read: {error}"
+        return f"{note['undone_by']} at {note['undone_at']}: {note['why']}"
 
     def open_entries(self) -> list[Entry]:
         """What is still to be undone, oldest first; empty when nothing was ever journalled.
@@ -99,7 +162,7 @@ class Journal:
                 action="run as a user who may read it, or correct k2_state_dir",
             ) from error
         try:
-            entries = [Entry(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+            entries = [entry for entry in map(_read, paths) if entry is not None]
         except (OSError, ValueError, TypeError) as error:
             raise JournalError(
                 f"unreadable entry in the undo journal {self.path}",
@@ -109,13 +172,15 @@ class Journal:
             ) from error
         return sorted(entries, key=lambda entry: entry.opened)
 
-    def _file(self, entry_id: str) -> Path:
+    def file(self, entry_id: str) -> Path:
+        """Where the entry lies while it is open."""
         return self.path / f"{entry_id}.json"
 
 
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _read(path: Path) -> Optional[Entry]:
+    """The entry in ``path``; None where a watchdog closed it since the directory was read."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Entry(**{**fields, "steps": tuple(fields.get("steps", ()))})

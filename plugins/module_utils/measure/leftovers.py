@@ -15,6 +15,7 @@ from ..fault.journal import Journal
 # Silences that this tool makes carry this author, and only those are ever counted or removed.
 SILENCE_AUTHOR = "k2.hardening"
 TIMEOUT_S = 5.0
+UNDO_HINT = "playbooks/undo.yml undoes what no running process holds"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def search_journal(path: Path) -> Place:
         entries = Journal(path).open_entries()
     except K2Error as error:
         return Place(name, (), str(error))
-    return Place(name, tuple(f"{e.action} of {e.target} by run {e.run_id}, undo: {e.undo}" for e in entries))
+    return Place(
+        name, tuple(f"{e.action} of {e.target} by run {e.run_id}, undo: {e.undo}; {UNDO_HINT}" for e in entries)
+    )
 
 
 def search_silences(alertmanager_url: str) -> Place:
