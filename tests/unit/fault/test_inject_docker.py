@@ -318,7 +318,7 @@ class TestCutOffTheOutside:
         assert told.startswith("-I INPUT -i eth0 ! -s 172.18.0.0/16 -m comment --comment k2-")
         assert told.endswith(" -j DROP")
         (step,) = cut.undo_steps()
-        assert step["argv"][:4] == ["nsenter", "-t", str(docker.process.pid), "-n"]
+        assert step["argv"][:4] == [str(calls.parent / "nsenter"), "-t", str(docker.process.pid), "-n"]
         assert " ".join(step["argv"]).endswith(told.replace("-I", "-D", 1))
         # A namespace that ended with its container took the rule along: nsenter then exits 1, as for a rule not there.
         assert (step["ok"], step["verify"]["ok"]) == ([0, 1], [1])

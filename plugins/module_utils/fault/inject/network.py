@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
-from collections.abc import Sequence
 from typing import Optional
 
 from ...core.clock import monotonic_ns
@@ -204,7 +204,15 @@ class OutsideCut(_Cut):
 
     def _check(self, process: Process) -> None:
         out = way_out(process.pid)
-        inside: Sequence[str] = ("nsenter", "-t", str(process.pid), "-n")
+        enter = shutil.which("nsenter")
+        if enter is None:
+            raise FaultNotPossible(
+                f"the network of {self.service.name} cannot be entered",
+                expected="nsenter on PATH",
+                seen="none",
+                action="install it (Debian: apt install util-linux)",
+            )
+        inside = (enter, "-t", str(process.pid), "-n")
         self._rules = (Rule(Filter.find(within=inside), ("-i", out.interface, "!", "-s", out.own_network), new_mark()),)
 
     def proof(self, timeout_s: float) -> Proof:
