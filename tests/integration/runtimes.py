@@ -67,8 +67,11 @@ def events_until(stream: EventStream, kind: EventKind, seconds: float = 20.0) ->
 
 
 @contextmanager
-def supervisord() -> Iterator[Bench]:
-    """A private supervisord; its folder is short because a socket's path has 107 characters at most."""
+def supervisord(programs: str = "") -> Iterator[Bench]:
+    """A private supervisord, with ``programs`` besides its own.
+
+    Its folder is short because a socket's path has 107 characters at most.
+    """
     pytest.importorskip("supervisor", reason="supervisor is not installed in this Python")
     folder = Path(tempfile.mkdtemp(prefix="k2sup-"))
     config = folder / "supervisord.conf"
@@ -97,6 +100,7 @@ startretries=0
 autostart=false
 redirect_stderr=true
 stdout_logfile={folder}/broken.log
+{programs}
 """,
         encoding="utf-8",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that come from Debian's packages: Prometheus and Postgres. Neither leaves a server running.
+"""Programs that come from Debian's packages: Prometheus, Postgres, iptables. None leaves a server running.
 
 Prometheus is unpacked into the cache and not installed: its package would start a server of its own and have it started
 at every boot. That needs no root either. Postgres is installed, since its server runs as the package's user, with the
@@ -27,6 +27,8 @@ PROMETHEUS_PROGRAMS = ("prometheus", "promtool")
 POSTGRES_KEY = "postgres"
 # The release's own version of the server.
 POSTGRES_PACKAGE = "postgresql"
+# The packet filter, with which a service is cut off its clients.
+IPTABLES_KEY = "iptables"
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d")
 DOWNLOAD_TIMEOUT_S = 300.0
 UNPACK_TIMEOUT_S = 60.0
@@ -96,6 +98,23 @@ def ensure_postgres(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
             f"this release's package {POSTGRES_PACKAGE} has no server that does",
             seen=found.refused or "none installed",
             remedy=f"install Postgres {ACCEPTED['postgres'].text}",
+        )
+    return f"{found.version} in {found.path.parent}", True
+
+
+def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have iptables installed; it sets no rule. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed.
+    """
+    doing("installing Debian's package, 1 MB")
+    apt_install(runner, IPTABLES_KEY)
+    found = find_on_path("iptables")
+    if found.path is None:
+        raise SetupError(
+            "this release's package iptables has no program that does",
+            seen=found.refused or "none installed",
+            remedy=f"install iptables {ACCEPTED['iptables'].text}",
         )
     return f"{found.version} in {found.path.parent}", True
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from k2lab.provision import environment, kafka
 from k2lab.provision.debian import (
+    IPTABLES_KEY,
     POSTGRES_KEY,
     PROMETHEUS_PROGRAMS,
+    ensure_iptables,
     ensure_postgres,
     ensure_prometheus,
     prometheus_entry,
@@ -87,6 +89,9 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
                     "prometheus",
                     lambda doing: ensure_prometheus(paths, runner, doing),
                     Dispensable(prometheus_entry(paths).name, PROMETHEUS_PROGRAMS),
+                ),
+                Part(
+                    "iptables", lambda doing: ensure_iptables(runner, doing), Dispensable(IPTABLES_KEY, ("iptables",))
                 ),
             )
         ),

@@ -23,6 +23,8 @@ class Accepted:
     # Files that must lie beside the program, and files of its home directory, for it to be of use.
     beside: tuple[str, ...] = ()
     home_files: tuple[str, ...] = ()
+    # One program under many names does what the name of the link says: the link is not followed.
+    by_name: bool = False
 
     @property
     def text(self) -> str:
@@ -48,9 +50,14 @@ ACCEPTED = {
     "prometheus": Accepted(r"version (\d+\.\d+\.\d+)", "2.42.0", "4.0.0"),
     "promtool": Accepted(r"version (\d+\.\d+\.\d+)", "2.42.0", "4.0.0"),
     "postgres": Accepted(r"PostgreSQL\) (\d+(?:\.\d+)?)", "15", "19", beside=("initdb", "pg_ctl", "pg_isready")),
+    # Older ones do not wait for another program that is changing rules.
+    "iptables": Accepted(r"iptables v(\d+\.\d+\.\d+)", "1.4.21", by_name=True),
 }
 # Where packages put programs that are not meant for PATH; the highest version first.
-BEYOND_PATH = {"postgres": ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")}
+BEYOND_PATH = {
+    "postgres": ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"),
+    "iptables": ("/usr/sbin", "/sbin"),
+}
 # Where packages put what the program needs beside itself.
 HOMES = {"grafana": ("/usr/share/grafana",)}
 
@@ -98,7 +105,7 @@ def ask_version(path: Path, pattern: str) -> str | None:
 
 def _candidates(name: str) -> Iterator[Path]:
     if found := shutil.which(name):
-        yield Path(found).resolve()
+        yield Path(found).absolute() if ACCEPTED[name].by_name else Path(found).resolve()
     for pattern in BEYOND_PATH.get(name, ()):
         directories = Path("/").glob(pattern.lstrip("/"))
         for directory in sorted(directories, key=lambda path: _numbers(str(path)), reverse=True):

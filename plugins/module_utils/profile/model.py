@@ -92,6 +92,8 @@ class FaultAction(enum.Enum):
     STOP = "stop"
     PAUSE = "pause"
     DISCONNECT = "disconnect"
+    CUT_SOURCE = "cut_source"
+    KILL_RUN = "kill_run"
 
 
 class LossAllowed(enum.Enum):

@@ -68,6 +68,17 @@ class Status:
 
 
 @dataclass(frozen=True)
+class RestartPolicy:
+    """What the runtime is told to do when a unit ends by itself, in its own words.
+
+    ``after_crash`` says whether it starts a unit again that was killed; None where the runtime does not tell.
+    """
+
+    text: str
+    after_crash: Optional[bool]
+
+
+@dataclass(frozen=True)
 class ResourceReading:
     """CPU used so far (a counter, seconds) and memory now (bytes), read together.
 
@@ -203,6 +214,10 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def start_command(self, unit: str) -> str:
         """The shell command a person would type to start the unit."""
+
+    def restart_policy(self, unit: str) -> RestartPolicy:  # noqa: ARG002
+        """Whether the runtime restarts the unit after a crash; not every runtime tells."""
+        return RestartPolicy("not told by the runtime", after_crash=None)
 
     def pid(self, unit: str) -> int:
         """The host's pid of the unit's main process.

@@ -27,6 +27,7 @@ from .base import (
     EventStream,
     NotRunning,
     ResourceReading,
+    RestartPolicy,
     Runtime,
     State,
     Status,
@@ -89,7 +90,11 @@ class DockerRuntime(Runtime):
         found: list[dict[str, Any]] = self._api.get("/containers/json", {"all": 1, "filters": json.dumps(filters)})
         return found
 
-    def _id(self, unit: str) -> str:
+    def container_id(self, unit: str) -> str:
+        """The full id of the unit's container, which stays the same over its restarts.
+
+        :raises UnitMissing: there is none. :raises UnitAmbiguous: several answer to the name.
+        """
         found = self._find(unit)
         if found is None:
             raise self.missing(unit)
@@ -125,12 +130,20 @@ class DockerRuntime(Runtime):
             detail=", ".join(part for part in details if part),
         )
 
+    def restart_policy(self, unit: str) -> RestartPolicy:
+        """See ``Runtime``."""
+        info = self._inspect(unit)
+        if info is None:
+            raise self.missing(unit)
+        name = str(info["HostConfig"]["RestartPolicy"]["Name"] or "no")
+        return RestartPolicy(name, after_crash=name != "no")
+
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def start(self, unit: str, timeout_s: float) -> None:
         """See ``Runtime``."""
         deadline = Deadline.after(timeout_s)
-        container = self._id(unit)
+        container = self.container_id(unit)
         self._api.post(f"/containers/{container}/start")
         wait_until(
             lambda: self.status(unit).state is State.RUNNING,
@@ -141,7 +154,7 @@ class DockerRuntime(Runtime):
 
     def stop(self, unit: str, timeout_s: float) -> None:
         """See ``Runtime``. The engine sends SIGKILL itself when the grace period, half of the time, is over."""
-        container = self._id(unit)
+        container = self.container_id(unit)
         self.resume(unit)
         grace = max(1, math.floor(timeout_s / 2))
         self._api.raw("POST", f"/containers/{container}/stop", {"t": grace}, extra_s=timeout_s)
@@ -150,7 +163,7 @@ class DockerRuntime(Runtime):
         """See ``Runtime``; the cgroup freezer, which the processes cannot notice."""
         self.pid(unit)
         if self.status(unit).state is not State.PAUSED:
-            self._api.post(f"/containers/{self._id(unit)}/pause")
+            self._api.post(f"/containers/{self.container_id(unit)}/pause")
 
     def resume(self, unit: str) -> None:
         """See ``Runtime``."""
@@ -158,12 +171,12 @@ class DockerRuntime(Runtime):
         if status.state is State.MISSING:
             raise self.missing(unit)
         if status.state is State.PAUSED:
-            self._api.post(f"/containers/{self._id(unit)}/unpause")
+            self._api.post(f"/containers/{self.container_id(unit)}/unpause")
 
     def _check_killable(self, unit: str, pid: int) -> None:
         """Refuse a pid that is not the container's on this host, and a frozen one: it would die only when thawed."""
         super()._check_killable(unit, pid)
-        container = self._id(unit)
+        container = self.container_id(unit)
         if container not in cgroup.membership(pid):
             raise UnsupportedOperation(
                 f"{unit} cannot be killed from here",
@@ -199,7 +212,7 @@ class DockerRuntime(Runtime):
     def disconnect(self, unit: str, attachment: Attachment) -> None:
         """See ``Runtime``; nothing to do if it is cut off already."""
         if any(current.network == attachment.network for current in self.attachments(unit)):
-            body = {"Container": self._id(unit), "Force": False}
+            body = {"Container": self.container_id(unit), "Force": False}
             self._api.post(f"/networks/{attachment.network}/disconnect", body=body)
 
     def reconnect(self, unit: str, attachment: Attachment) -> None:
@@ -209,7 +222,7 @@ class DockerRuntime(Runtime):
         config: dict[str, Any] = {"Aliases": list(attachment.aliases)}
         if attachment.ipv4 is not None:
             config["IPAMConfig"] = {"IPv4Address": attachment.ipv4}
-        body = {"Container": self._id(unit), "EndpointConfig": config}
+        body = {"Container": self.container_id(unit), "EndpointConfig": config}
         try:
             self._api.post(f"/networks/{attachment.network}/connect", body=body)
         except EngineError as error:
@@ -241,7 +254,7 @@ class DockerRuntime(Runtime):
     def events(self, units: tuple[str, ...]) -> EventStream:
         """See ``Runtime``. The engine replays what it saw since just before the request, so nothing falls between."""
         since_us = utc_us()
-        return EngineEvents(self._api, {self._id(unit): unit for unit in units}, since_us)
+        return EngineEvents(self._api, {self.container_id(unit): unit for unit in units}, since_us)
 
     def start_command(self, unit: str) -> str:
         """See ``Runtime``."""

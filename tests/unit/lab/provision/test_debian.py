@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from k2lab.provision import debian
-from k2lab.provision.debian import ensure_postgres, ensure_prometheus, prometheus_entry
+from k2lab.provision.debian import ensure_iptables, ensure_postgres, ensure_prometheus, prometheus_entry
 from k2lab.provision.errors import SetupError
 from k2lab.provision.paths import Paths
 from k2lab.provision.process import Runner
@@ -116,3 +116,20 @@ def test_without_root_it_is_told_what_to_install(
         ensure_postgres(runner, ignore)
     assert "apt install postgresql" in refused.value.line
     assert not debian.CLUSTER_SETTINGS.exists()
+
+
+def test_iptables_is_found_under_its_own_name(runner: Runner, program: Program, tmp_path: Path) -> None:
+    """One program stands behind several links, and is the one whose name it was called by."""
+    program("multi", "case $0 in */iptables) echo 'iptables v1.8.9 (nf_tables)';; *) exit 1;; esac")
+    program("apt-get", f"cp -s {tmp_path}/bin/multi {tmp_path}/bin/iptables")
+    assert ensure_iptables(runner, ignore) == (f"1.8.9 in {tmp_path / 'bin'}", True)
+
+
+def test_without_root_the_package_of_iptables_is_named(
+    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError) as refused:
+        ensure_iptables(runner, ignore)
+    assert "apt install iptables" in refused.value.line

@@ -22,6 +22,7 @@ SAYS = {
     "prometheus": "prometheus, version {}+ds (branch: debian/sid, revision: {})",
     "promtool": "promtool, version {}+ds (branch: debian/sid, revision: {})",
     "postgres": "postgres (PostgreSQL) {} (Debian {}-0+deb12u1)",
+    "iptables": "iptables v{} (nf_tables)",
 }
 
 
@@ -41,6 +42,8 @@ SAYS = {
         ("promtool", "4.0.0", False),
         ("postgres", "15.20", True),
         ("postgres", "14.19", False),
+        ("iptables", "1.8.9", True),
+        ("iptables", "1.4.7", False),
         ("grafana", "10.0.0", True),
         ("grafana", "9.5.2", False),
         ("grafana", "11.5.0", False),

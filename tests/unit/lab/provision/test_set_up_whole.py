@@ -31,6 +31,7 @@ def _clone(paths: Paths, program: Program, go_calls: Path, monkeypatch: pytest.M
     monkeypatch.setattr(kafka, "ensure_kafka", lambda *_: ("there", False))
     monkeypatch.setattr(kafka, "kafka_home", lambda _: paths.root)
     program("postgres", "echo 'postgres (PostgreSQL) 15.20'")
+    program("iptables", "echo 'iptables v1.8.9 (nf_tables)'")
     for name in ("prometheus", "promtool"):
         program(name, f"echo '{name}, version 2.42.0'")
     for name in ("initdb", "pg_ctl", "pg_isready"):

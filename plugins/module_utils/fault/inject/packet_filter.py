@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of the kernel's packet filter that drop what they match, each with a mark by which exactly it is removed again.
+
+A dropped packet is silence: connections stay open and wait, as they do when a cable is cut, where a stopped server
+would answer with a reset. Rules go to INPUT only: dropping on the way out makes the sender's own call fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .base import FaultNotPossible, Step
+
+TIMEOUT_S = 10.0
+# Where programs of the administrator are, which not every PATH names.
+_SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")
+# Which of the two kernel interfaces works differs by machine; the plain name is the machine's own choice.
+_VARIANTS = ("", "-nft", "-legacy")
+_WAIT = ("-w", "5")  # another program may hold the lock of the tables
+_NO_SUCH_RULE = 1
+
+
+def new_mark() -> str:
+    """A comment for the rules of one fault."""
+    return f"k2-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A working ``iptables`` (or ``ip6tables``), with what stands before it to act in another network."""
+
+    argv: tuple[str, ...]
+
+    @classmethod
+    def find(cls, family: str = "iptables", within: Sequence[str] = ()) -> Filter:
+        """The first variant that works here.
+
+        :arg within: a command that runs another in the network that is meant. :raises FaultNotPossible: none works.
+        """
+        if os.geteuid() != 0:
+            raise FaultNotPossible(
+                "the packet filter is root's",
+                expected="to run as root",
+                seen=f"uid {os.geteuid()}",
+                action="run with become: true",
+            )
+        seen = ""
+        path = os.pathsep.join((os.environ.get("PATH", ""), *_SBIN))
+        for variant in _VARIANTS:
+            program = shutil.which(family + variant, path=path)
+            if program is None:
+                continue
+            candidate = cls((*within, program, *_WAIT))
+            code, words = candidate.run("-S", "INPUT")
+            if code == 0:
+                return candidate
+            seen = seen or f"{program}: {words or f'exit {code}'}"
+        raise FaultNotPossible(
+            f"no {family} works here",
+            expected=f"{family} that lists the chain INPUT",
+            seen=seen or "it is not installed",
+            action="install it (Debian: apt install iptables); in a container it takes the capability NET_ADMIN",
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and last words of one call."""
+        try:
+            done = subprocess.run(
+                (*self.argv, *arguments),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return -1, f"{type(error).__name__}: {error}"
+        return done.returncode, " ".join((done.stderr or done.stdout).split())
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: packets that ``match`` are dropped as they come in."""
+
+    filter: Filter
+    match: tuple[str, ...]
+    mark: str
+
+    def _arguments(self) -> tuple[str, ...]:
+        return ("INPUT", *self.match, "-m", "comment", "--comment", self.mark, "-j", "DROP")
+
+    def insert(self) -> None:
+        """Put it before all other rules.
+
+        :raises FaultNotPossible: the kernel refused it.
+        """
+        code, words = self.filter.run("-I", *self._arguments())
+        if code != 0:
+            raise FaultNotPossible(
+                "the packet filter refused a rule",
+                expected="to drop " + " ".join(self.match),
+                seen=words or f"exit {code}",
+                action="see whether the kernel has the match comment (xt_comment)",
+            )
+
+    def delete(self) -> bool:
+        """Remove it; False if it was not there."""
+        code, words = self.filter.run("-D", *self._arguments())
+        if code not in (0, _NO_SUCH_RULE):
+            raise FaultNotPossible(
+                "the packet filter did not remove a rule",
+                expected="success",
+                seen=words or f"exit {code}",
+                action=" ".join((*self.filter.argv, "-D", *self._arguments())),
+            )
+        return code == 0
+
+    @property
+    def present(self) -> bool:
+        """Whether it is in force."""
+        return self.filter.run("-C", *self._arguments())[0] == 0
+
+    @property
+    def dropped(self) -> int:
+        """How many packets it has dropped."""
+        code, _ = self.filter.run("-C", *self._arguments())
+        if code != 0:
+            return 0
+        words = self._listing()
+        return next((int(line.split()[0]) for line in words if self.mark in line), 0)
+
+    def _listing(self) -> list[str]:
+        done = subprocess.run(
+            (*self.filter.argv, "-L", "INPUT", "-v", "-x", "-n"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        return done.stdout.splitlines()
+
+    def undo(self) -> Step:
+        """The step that removes it; one that is gone is removed."""
+        return {
+            "op": "exec",
+            "argv": [*self.filter.argv, "-D", *self._arguments()],
+            "ok": [0, _NO_SUCH_RULE],
+            "timeout_s": TIMEOUT_S,
+            "verify": {
+                "op": "exec",
+                "argv": [*self.filter.argv, "-C", *self._arguments()],
+                "ok": [_NO_SUCH_RULE],
+                "timeout_s": TIMEOUT_S,
+            },
+        }

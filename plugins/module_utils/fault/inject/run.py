@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job is killed in the middle: the process tree of the run that a worker has under way, and not the worker."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Optional
+
+from ...core.clock import Deadline
+from ...platform.procfs import ProcessStat, is_stopped, process_tree
+from ...platform.runtime.base import NotRunning, Runtime, RuntimeFailure, send_signal
+from ...profile.model import FailureMode, Profile, RuntimeKind, Service
+from .base import FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, Step, bracket, prove
+from .steps_of import go_on
+from .unit import Process, UnitFault
+
+# Programs that only start the one that matters: the init of a container, a shell that waits for its last command.
+_WRAPPERS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash"})
+_ENDED = ("Z", "X")
+_FREEZE_S = 2.0
+
+
+class KillRun(UnitFault):
+    """The newest child of a worker is killed with all its descendants, so that it can put nothing in order."""
+
+    def __init__(self, profile: Profile, mode: FailureMode, service: Service, runtime: Runtime) -> None:
+        super().__init__(profile, mode, service, runtime)
+        self._victim: Optional[Process] = None
+        self._tree: tuple[Process, ...] = ()
+        self.plan = FaultPlan(
+            action=f"SIGKILL to the processes of the run that {service.unit} has under way",
+            target=service.name,
+            blast_radius=f"that run; {service.name} itself and other services go on",
+            undo=f"none is needed: the next run does its work; else {runtime.start_command(service.unit)}",
+            needs_root=runtime.kind is RuntimeKind.DOCKER,
+            expected_mechanism=Mechanism.HEALED_ITSELF,
+        )
+
+    def _check(self, process: Process) -> None:
+        self._require_signal(process)
+        if _run_of(process.pid) is None:
+            raise FaultNotPossible(
+                f"{self.service.name} has no run under way",
+                expected="a child process of the worker",
+                seen="none",
+                action="wait until the orchestrator has started a run",
+            )
+
+    def undo_steps(self) -> tuple[Step, ...]:
+        """See ``Fault``: the worker may be gone with its run, and the run may stand still half killed."""
+        run = _run_of(self.before.process.pid)
+        return (*(go_on(run.pid) if run is not None else ()), *self.steps.start(self.unit))
+
+    def inject(self) -> Moment:
+        """See ``Fault``. The run is looked for again: the one of ``check`` may have ended."""
+        run = _run_of(self.before.process.pid)
+        if run is None:
+            raise RuntimeFailure(
+                f"the run of {self.service.name} ended before it was killed",
+                expected="a child process of the worker",
+                seen="none",
+                action="begin again with the next run",
+            )
+        self._victim = run
+        return bracket(lambda: self._kill(run))
+
+    def _kill(self, run: Process) -> None:
+        # Stopped first: else a child that is born between the look and the kill would go on alone.
+        deadline = Deadline.after(_FREEZE_S)
+        while not deadline.passed:
+            moving = [each for each in _living(run.pid) if not is_stopped(each)]
+            if not moving:
+                break
+            for each in moving:
+                _send(each.pid, signal.SIGSTOP)
+        self._tree = tuple(Process(each.pid, each.start_ticks) for each in _living(run.pid))
+        for process in self._tree:
+            _send(process.pid, signal.SIGKILL)
+
+    def proof(self, timeout_s: float) -> Proof:
+        """See ``Fault``."""
+        return prove(self._gone, timeout_s)
+
+    def _gone(self) -> Proof:
+        if self._victim is None or not self._tree:
+            return Proof(False, "no process of a run was killed")
+        left = [str(each) for each in self._tree if each.alive]
+        if left:
+            return Proof(False, f"{', '.join(left)} of the run still runs")
+        return Proof(True, f"the run's {self._victim} is gone, and {len(self._tree) - 1} that it had started")
+
+    def heal(self) -> Optional[Moment]:
+        """See ``Fault``: a crash is an instant."""
+        return None
+
+    def _differences(self) -> tuple[str, ...]:
+        left = [str(each) for each in self._tree if each.alive]
+        return (f"of the killed run there is still {', '.join(left)}",) if left else ()
+
+
+def _run_of(worker: int) -> Optional[Process]:
+    """The newest child of the worker behind ``worker``, which may be no more than its wrapper."""
+    tree = process_tree(worker)
+    parent = worker
+    while True:
+        children = [each for each in tree if each.parent == parent and each.state not in _ENDED]
+        if not children:
+            return None
+        newest = max(children, key=lambda each: each.start_ticks)
+        if _command(parent) not in _WRAPPERS or len(children) > 1:
+            return Process(newest.pid, newest.start_ticks)
+        parent = newest.pid
+
+
+def _command(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _living(root: int) -> list[ProcessStat]:
+    return [each for each in process_tree(root) if each.state not in _ENDED]
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    """Signal a process of the run; one that ended needs none."""
+    try:
+        send_signal(pid, number)
+    except NotRunning:
+        return

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Undo steps, as plain data, for each runtime: they must work when this process and its objects are long gone.
+
+Nothing here acts. What a step may hold is told in ``fault/steps.py``, which carries them out.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+import os
+import signal
+import xmlrpc.client
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...platform.procfs import process_tree
+from ...platform.runtime.base import Attachment, Runtime
+from ...platform.runtime.docker import DockerRuntime
+from ...profile.model import RuntimeKind, RuntimeSettings
+from .base import FaultNotPossible, Step
+
+JSON = "application/json"
+# A program may take a while until its supervisor calls it running; the answer comes only then.
+START_TIMEOUT_S = 60.0
+
+
+class StepsOf(abc.ABC):
+    """Writes the undo steps of one runtime."""
+
+    @abc.abstractmethod
+    def start(self, unit: str) -> tuple[Step, ...]:
+        """Have the unit running; nothing happens if it is."""
+
+    @abc.abstractmethod
+    def resume(self, unit: str, pid: int) -> tuple[Step, ...]:
+        """Have the unit moving, whose main process is ``pid``; nothing happens if it is."""
+
+    @abc.abstractmethod
+    def reconnect(self, unit: str, attachment: Attachment) -> tuple[Step, ...]:
+        """Have the unit on the network again, with its address and aliases."""
+
+
+class SupervisorSteps(StepsOf):
+    """Steps against supervisord's XML-RPC interface."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+
+    def _call(self, method: str, *arguments: Any, ok_contains: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "op": "unix_http",
+            "socket": self._socket,
+            "method": "POST",
+            "path": "/RPC2",
+            "body": xmlrpc.client.dumps(arguments, f"supervisor.{method}"),
+            "content_type": "text/xml",
+            "ok": [200],
+            "ok_contains": list(ok_contains),
+            "timeout_s": START_TIMEOUT_S,
+        }
+
+    def start(self, unit: str) -> tuple[Step, ...]:
+        """See ``StepsOf``.
+
+        It waits for the program to run: without that, supervisord reports success for one that is just being stopped
+        and does not start it.
+        """
+        return (self._call("startProcess", unit, True, ok_contains=("ALREADY_STARTED",)),)
+
+    def resume(self, unit: str, pid: int) -> tuple[Step, ...]:  # noqa: ARG002
+        """See ``StepsOf``: each process that there is, and the group for those that are born before the pause."""
+        steps: list[Step] = []
+        if pid > 1 and _leads_its_group(pid):
+            # A child that is born after this was written is in no list, but in its parent's group.
+            argv = ["/bin/sh", "-c", f"kill -s CONT -- -{pid}"]
+            steps.append({"op": "exec", "argv": argv, "ok": [0, 1, 2], "timeout_s": 5.0})
+        return (*steps, *go_on(pid))
+
+    def reconnect(self, unit: str, attachment: Attachment) -> tuple[Step, ...]:
+        """Never: processes share the host's network."""
+        raise FaultNotPossible(
+            f"{unit} has no network of its own to be put back on",
+            expected="a container",
+            seen=f"a process under supervisord, network {attachment.network!r}",
+        )
+
+
+class DockerSteps(StepsOf):
+    """Steps against the Docker Engine's API; a unit is named by its container's id, which a restart keeps."""
+
+    def __init__(self, socket: str, container_of: Callable[[str], str]) -> None:
+        self._socket = socket
+        self._container_of = container_of
+
+    def _post(self, path: str, ok: list[int], body: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "op": "unix_http",
+            "socket": self._socket,
+            "method": "POST",
+            "path": path,
+            "body": json.dumps(body) if body else "",
+            "content_type": JSON,
+            "ok": ok,
+            "timeout_s": START_TIMEOUT_S,
+        }
+
+    def start(self, unit: str) -> tuple[Step, ...]:
+        """See ``StepsOf``; 304: it runs."""
+        return (self._post(f"/containers/{self._container_of(unit)}/start", [204, 304], {}),)
+
+    def resume(self, unit: str, pid: int) -> tuple[Step, ...]:  # noqa: ARG002
+        """See ``StepsOf``; 409: it is not paused."""
+        return (self._post(f"/containers/{self._container_of(unit)}/unpause", [204, 409], {}),)
+
+    def reconnect(self, unit: str, attachment: Attachment) -> tuple[Step, ...]:
+        """See ``StepsOf``; 403 and 409: it is connected."""
+        config: dict[str, Any] = {"Aliases": list(attachment.aliases)}
+        if attachment.ipv4 is not None:
+            config["IPAMConfig"] = {"IPv4Address": attachment.ipv4}
+        body = {"Container": self._container_of(unit), "EndpointConfig": config}
+        return (self._post(f"/networks/{attachment.network}/connect", [200, 403, 409], body),)
+
+
+def steps_of(runtime: Runtime, settings: RuntimeSettings) -> StepsOf:
+    """The writer for this runtime.
+
+    :raises FaultNotPossible: none knows how to undo something there.
+    """
+    if isinstance(runtime, DockerRuntime):
+        return DockerSteps(settings.socket, runtime.container_id)
+    if runtime.kind is RuntimeKind.SUPERVISOR:
+        return SupervisorSteps(settings.socket)
+    raise FaultNotPossible(
+        f"nothing can be undone under runtime {runtime.kind.value}",
+        expected="supervisor or docker",
+        seen=runtime.kind.value,
+    )
+
+
+def go_on(root: int) -> tuple[Step, ...]:
+    """Steps that let each process of a tree move on; children first, so that no parent finds them silent."""
+    return tuple(
+        {"op": "signal", "pid": each.pid, "start_ticks": each.start_ticks, "number": int(signal.SIGCONT)}
+        for each in reversed(process_tree(root))
+    )
+
+
+def _leads_its_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
