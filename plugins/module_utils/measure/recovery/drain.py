@@ -8,7 +8,8 @@ which can only make T3 later. The broker may be what is broken: a look without a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
@@ -25,6 +26,7 @@ _ASK_S = 2.0
 # Up to so many offsets behind the target it is worth a look whether there is any record among them.
 _FEW = 16
 _LOOK_S = 2.0
+_POLL_S = 0.5
 
 
 class Reader(Protocol):
@@ -198,6 +200,25 @@ def fresh_again(
         else:
             return None
     return low_ns, high_ns
+
+
+def wait_drained(
+    watch: DrainWatch,
+    flow: Callable[[], tuple[Sequence[Reading], Mapping[str, FlowBound]]],
+    t2_ns: tuple[int, int],
+    zero: Moment,
+    deadline: Deadline,
+) -> tuple[Drained, Optional[Span]]:
+    """Wait for T3, or ``deadline``; the drain as it is then, and T3 where both it and the flow have come to it.
+
+    :arg flow: tells the readings so far and the bounds; see ``Samplers``.
+    """
+    while True:
+        drained = watch.drained(t2_ns)
+        span = t3(drained, fresh_again(*flow(), t2_ns), zero)
+        if span is not None or deadline.passed:
+            return drained, span
+        time.sleep(min(_POLL_S, deadline.remaining() or _POLL_S))
 
 
 def t3(drained: Drained, fresh_ns: Optional[tuple[int, int]], zero: Moment) -> Optional[Span]:

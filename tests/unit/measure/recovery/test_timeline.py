@@ -204,9 +204,12 @@ def check_one_downtime(down_ns: int, up_ns: int, how: Sampling, rng: random.Rand
     assert holds(found.lower_s, truth_s, found.upper_s)
     assert found.symptom is not None
     assert holds(found.symptom.low_s, (down_ns - injected) / S, found.symptom.high_s)
-    for span in (found.t1, found.t2):
-        assert span is not None
-        assert holds(span.low_s, back_s, span.high_s)
+    assert found.t1 is not None
+    assert holds(found.t1.low_s, back_s, found.t1.high_s)
+    # Of looks that show nothing there may be too many for a window of successes.
+    assert found.settled or how.late or how.lost
+    if found.t2 is not None:
+        assert holds(found.t2.low_s, back_s, found.t2.high_s)
     assert found.not_before_s <= back_s
     assert not found.relapsed
     return found
@@ -271,6 +274,5 @@ def test_recovery_after_a_heal_lies_within_its_bounds(how, seed, held_s, lag_s):
     samples = sampled([(10 * S, up)], how, up + 30 * S, rng)
     zero = At(heal - int(rng.random() * 0.1 * S), heal + int(rng.random() * 0.1 * S))
     found = outage(samples, zero, settle_s=2.0, onset=ZERO, hole_s=2 * how.interval_s)
-    if found.fails:
-        assert found.t2 is not None
+    if found.t2 is not None:
         assert holds(found.t2.low_s, lag_s, found.t2.high_s + 1e-6)
