@@ -6,7 +6,6 @@ One home for these, since planning a fault, watching it and judging it must agre
 
 from __future__ import annotations
 
-import enum
 from typing import Optional
 
 from .model import (
@@ -28,16 +27,6 @@ CRASH_MAX_RECOVERY_S = 30.0
 _SHARED_KINDS = (ServiceKind.BROKER, ServiceKind.DATABASE, ServiceKind.PROCESSOR)
 # Actions that last until they are ended; the others are over in an instant.
 HELD = (FaultAction.STOP, FaultAction.PAUSE, FaultAction.DISCONNECT, FaultAction.CUT_SOURCE)
-# What takes the process of its target away.
-_ENDS_PROCESS = (FaultAction.KILL, FaultAction.RESTART, FaultAction.STOP)
-
-
-class Expectation(enum.Enum):
-    """What a fault may do to something that is watched."""
-
-    FAILS = "fails"
-    MAY_FAIL = "may fail"
-    UNAFFECTED = "unaffected"
 
 
 def crash_modes(profile: Profile) -> tuple[FailureMode, ...]:
@@ -97,27 +86,16 @@ def on_hot_path(profile: Profile, service: Service) -> bool:
     return service.tier == HOT or holds_tiers
 
 
-def expectation(
-    profile: Profile,
-    mode: FailureMode,
-    service: Service,
-    watched: Optional[str],
-    exchange: Optional[str],
-    *,
-    process: bool = False,
-) -> Expectation:
-    """What ``mode`` on ``service`` may do to the service ``watched``, or to the flow of ``exchange``.
+def may_touch(
+    profile: Profile, mode: FailureMode, service: Service, watched: Optional[str], exchange: Optional[str]
+) -> bool:
+    """Whether ``mode`` on ``service`` may disturb the service ``watched`` or, where that is None, the exchange's flow.
 
-    :arg process: whether it is the process of ``watched`` that is looked at, not what it answers.
+    Of a mode with several services one is hit after the other: the others are out of reach meanwhile.
     """
     if watched is None:
-        hit = exchange in affected_exchanges(profile, mode, service)
-        return Expectation.MAY_FAIL if hit else Expectation.UNAFFECTED
-    if watched != service.name:
-        return Expectation.MAY_FAIL if watched in mode.affects else Expectation.UNAFFECTED
-    if mode.action in _ENDS_PROCESS or (not process and mode.action in (FaultAction.PAUSE, FaultAction.DISCONNECT)):
-        return Expectation.FAILS
-    return Expectation.MAY_FAIL
+        return exchange in affected_exchanges(profile, mode, service)
+    return watched == service.name or watched in mode.affects
 
 
 def _crashes(service: Service) -> bool:

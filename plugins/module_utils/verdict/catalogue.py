@@ -228,7 +228,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
 
 def _absent_failures(profile: Profile) -> dict[str, str]:
     """The gates of step S3 that the platform cannot have, by id, and why."""
-    absent = {}
+    absent: dict[str, str] = {}
     modes = all_modes(profile)
     for mode in modes:
         if mode.not_applicable is not None:
