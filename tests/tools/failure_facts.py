@@ -270,7 +270,7 @@ def audit(verdict: str = "EXACT", lost: dict[str, int] | None = None, **changes:
                 "partition": 0,
                 "start": 100,
                 "end": 100 + sent,
-                "records": sent - lost.get(name, 0),
+                "records": seen[name],
             }
             for name in PROFILE.exchanges
         ],
@@ -278,7 +278,7 @@ def audit(verdict: str = "EXACT", lost: dict[str, int] | None = None, **changes:
             {
                 "exchange": name,
                 "expected": sent,
-                "seen": sent - lost.get(name, 0),
+                "seen": seen[name],
                 "lost": lost.get(name, 0),
                 "surplus": 0,
             }

@@ -57,7 +57,7 @@ def decide_failure(
                 return _not_measured(profile, mode, verdict, str(facts[key]), key == UNSELECTED, scale)
         faults = [_of_mode(mode, read_fault(one)) for one in facts["failures"]]
         if catalogue.is_implied_crash(profile, mode):
-            ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"))
+            ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), faults)
             return [_decide_recovery(profile, mode, faults, ledger, scale)]
         return _decide_mode(profile, mode, faults, facts, scale)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -91,7 +91,6 @@ def _decide_mode(
 def _decide_crashes(
     profile: Profile, modes: Mapping[str, FailureMode], facts: Mapping[str, Any], scale: Scale
 ) -> list[Decided]:
-    ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"))
     groups: dict[str, list[MeasuredFault]] = {}
     for one in facts["crashes"]:
         fault = read_fault(one)
@@ -99,6 +98,8 @@ def _decide_crashes(
     listed = [name for name in groups if not catalogue.is_implied_crash(profile, modes[name])]
     if listed:
         raise KeyError(f"{', '.join(listed)}: a mode of k2_failure_modes is decided for itself")
+    every = [fault for faults in groups.values() for fault in faults]
+    ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), every)
     return [_decide_recovery(profile, modes[name], faults, ledger, scale) for name, faults in groups.items()]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Optional
 
-from ..measure.load.result import LoadResult
 from ..profile.failures import affected_exchanges
 from ..profile.model import FailureMode, LossAllowed, Profile
 from ..verdict.gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
@@ -145,16 +144,20 @@ def _outage(spec: GateSpec, times: Sequence[LostTime], n: int, scale: Scale) -> 
     return decide(spec, scale, worst.measured_s, n, "", worst.low_s / worst.faults, worst.high_s)
 
 
-def crash_ledger(loads: Sequence[Mapping[str, Any]], audit: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+def crash_ledger(
+    loads: Sequence[Mapping[str, Any]], audit: Optional[Mapping[str, Any]], faults: Sequence[MeasuredFault]
+) -> Optional[dict[str, Any]]:
     """What crashes that no mode lists cost, for the gate over the whole step: they have no gate of their own for it."""
     if audit is None:
         return None
-    sent: tuple[LoadResult, ...] = loads_of(loads)
+    sent = loads_of(loads)
     ledger = read_ledger(audit, sent)
+    unknown = [why_no_load(sent, faults), *ledger.unknown]
+    if not ledger.lost or None in ledger.lost.values():
+        unknown.append("what was sent was not compared with the broker")
     return {
         "records": ledger.records,
         "wrong": ledger.wrong + ledger.surplus + ledger.lost_above,
-        "unknown": list(ledger.unknown),
+        "unknown": [text for text in unknown if text],
         "told": ledger.told,
-        "sent": sum(load.sent for load in sent),
     }

@@ -68,8 +68,9 @@ def _decide_audit(
         if crash["wrong"]:
             wrong.append(f"{crash['wrong']} records lost or doubled by {name}: {crash['told']}")
             count += crash["wrong"]
-        elif crash["unknown"] or not crash["sent"]:
-            unknown.append(f"{name}: {'; '.join(crash['unknown']) or 'no message was sent'}")
+        elif crash["unknown"]:
+            unknown.append(f"{name}: {'; '.join(crash['unknown'])}")
+    unknown += _why_crashes_uncounted(profile, measured, ledger.lost, recorded)
     detail = {"audit": dict(audit), "modes": [mode.name for mode in measured], "crashes": dict(crashes)}
     if wrong:
         result = GateResult(spec, Verdict.FAIL, "; ".join(wrong), scale, count, n=ledger.records)
@@ -115,6 +116,21 @@ def _crash_ledgers(
             if loss is not None and all(loss != known for _, known in found):
                 found.append((mode.name, loss))
     return found
+
+
+def _why_crashes_uncounted(
+    profile: Profile, modes: Sequence[FailureMode], lost: Mapping[str, Optional[int]], recorded: Recorded
+) -> list[str]:
+    """Crashes may lose nothing above the broker: somebody has to have compared, for them or for the whole step."""
+    uncounted = [
+        mode.name
+        for mode in modes
+        if catalogue.is_implied_crash(profile, mode)
+        and recorded.details[catalogue.recovery_gate(mode).id].get("loss") is None
+    ]
+    if not uncounted or (profile.exchanges and all(lost.get(name) is not None for name in profile.exchanges)):
+        return []
+    return [f"what was sent during {', '.join(uncounted)} was not compared with the broker"]
 
 
 def _decide_mttr(modes: Sequence[FailureMode], recorded: Recorded, scale: Scale) -> Decided:
