@@ -140,7 +140,16 @@ def lane(
         "timeout_s": 1.0,
         "skipped": 0,
         "samples": samples,
-        "outage": {},
+        "outage": {
+            "symptom": [down[0][0], down[0][0] + interval] if down else None,
+            "lower_s": max((high - low for low, high in down), default=0.0),
+            "upper_s": max((high - low + interval for low, high in down), default=None),
+            "t1": None,
+            "t2": None,
+            "shorter_than_s": None if down else 2 * interval,
+            "fails": sum(not sample[2] for sample in samples),
+            "n": len(samples),
+        },
     }
 
 
