@@ -12,12 +12,14 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.baseline import read_baseline
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, Scale, Verdict
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole import Recorded
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir
 
-STEPS = ("S0", "S1")
+STEPS = ("S0", "S1", "S3")
 
 
 class ActionModule(ActionBase):
@@ -41,7 +43,7 @@ class ActionModule(ActionBase):
         try:
             run = RunDir.open(Path(args["run_dir"]))
             decided = _decide(args, run)
-            gates = [run.record(one.result, one.detail, one.mechanism).to_json() for one in decided]
+            gates = [_record(run, one).to_json() for one in decided]
         except K2Error as error:
             raise AnsibleActionFail(str(error)) from error
         failed = [
@@ -50,11 +52,21 @@ class ActionModule(ActionBase):
         return result | {"changed": True, "gates": gates, "blocking_failures": failed}
 
 
+def _record(run: RunDir, one: Decided) -> GateResult:
+    """Samples first: evidence never names a file that is not there."""
+    for path, content in one.samples.items():
+        run.keep(path, content)
+    return run.record(one.result.with_evidence(*one.samples), one.detail, one.mechanism)
+
+
 def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
     profile = parse_profile(args["profile"])
     if args["step"] == "S0":
         return decide_preflight(profile, args["facts"])
     results = run.results()
     scale = Scale.SHORTENED if results["quick"] else Scale(results["scale"])
+    if args["step"] == "S3":
+        recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
+        return decide_failure(profile, args["facts"], scale, recorded)
     baseline = read_baseline(Path(args["baseline"])) if args["baseline"] else None
     return decide_latency(profile, args["facts"], scale, baseline)

@@ -171,7 +171,9 @@ options:
         description: What the whole platform may use.
         type: dict
       k2_failure_modes:
-        description: The failures to bring about, and the recovery that is expected.
+        description:
+          - The failures to bring about, the recovery that is expected, and whom else they may affect.
+          - Crashes of all other services follow from O(profile.k2_services).
         type: dict
       k2_alerting:
         description: Where alerts are evaluated, routed and shown.

@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1]
+    choices: [S0, S1, S3]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -37,6 +37,15 @@ options:
         load host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the
         highest load, that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured
         at this load, and C(failed) what went wrong when it was tried.
+      - For V(S3), C(mode) names a failure mode. C(failures) is a list of what C(k2_kill_and_measure)
+        returned as C(failure), at least one for each service of the mode, C(loads) what M(k2.hardening.k2_load)
+        returned of the load that ran through them, and C(audit) that of M(k2.hardening.k2_tier_audit) over it. Instead,
+        C(unselected) is the reason why nobody chose the mode for this run, which then blocks nothing; C(skipped) any
+        other reason why it was not run; C(failed) what went wrong when it was tried.
+      - Also for V(S3), C(crashes) is such a list of crashes that follow from C(k2_services), with C(loads) and C(audit)
+        over all of them.
+      - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
+        of it.
     type: dict
     required: true
   baseline:
@@ -64,6 +73,31 @@ EXAMPLES = r"""
     facts:
       stack: "{{ stack }}"
       preflight: "{{ preflight }}"
+
+- name: Decide the gates of one failure mode
+  k2.hardening.k2_gates:
+    step: S3
+    run_dir: "{{ k2_run.run_dir }}"
+    profile: "{{ k2_profile }}"
+    facts:
+      mode: broker_restart
+      failures: "{{ broken.results | map(attribute='failure') | list }}"
+      loads: ["{{ sent.load }}"]
+      audit: "{{ audited.audit }}"
+
+- name: Say that a failure mode was not chosen for this run
+  k2.hardening.k2_gates:
+    step: S3
+    run_dir: "{{ k2_run.run_dir }}"
+    profile: "{{ k2_profile }}"
+    facts: {mode: offload_down, unselected: not among k2_failure_modes_only}
+
+- name: Decide the gates over all failure modes
+  k2.hardening.k2_gates:
+    step: S3
+    run_dir: "{{ k2_run.run_dir }}"
+    profile: "{{ k2_profile }}"
+    facts: {mttr: true, audit_all: "{{ audited.audit }}"}
 """
 
 RETURN = r"""

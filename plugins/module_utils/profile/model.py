@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional, Union
 
 MASK = "********"
+# What ``tier`` of a service says where records pass it on their way to the candles.
+HOT = "hot"
 
 
 def secret() -> Any:
@@ -108,6 +110,14 @@ class RecoveryFrom(enum.Enum):
 
     INJECTION = "injection"
     HEAL = "heal"
+
+
+class RecoveryPoint(enum.Enum):
+    """When a platform counts as recovered: it serves again, its backlog is drained, or the next run caught up."""
+
+    SERVED = "served"
+    DRAINED = "drained"
+    NEXT_RUN = "next_run"
 
 
 @dataclass(frozen=True)
@@ -436,7 +446,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class FailureMode:
-    """One entry of ``k2_failure_modes``. ``not_applicable`` holds the reason where the platform has no such part."""
+    """One entry of ``k2_failure_modes``. ``not_applicable`` holds the reason where the platform has no such part.
+
+    ``affects`` are the services that may fail besides those that are broken. ``affects_exchanges`` are the exchanges
+    whose flow may stop; None where that follows from the part that the broken service plays (``profile.failures``).
+    """
 
     name: str
     services: tuple[str, ...]
@@ -444,8 +458,11 @@ class FailureMode:
     duration_s: float
     max_recovery_s: float
     recovery_from: RecoveryFrom
+    recovery_at: RecoveryPoint
     loss: LossAllowed
     max_loss_s: float
+    affects: tuple[str, ...]
+    affects_exchanges: Optional[tuple[str, ...]]
     not_applicable: Optional[str]
 
 

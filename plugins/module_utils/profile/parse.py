@@ -73,7 +73,7 @@ def parse_profile(data: Mapping[str, Any]) -> Profile:
     object_store = root.opt("k2_object_store", read_object_store)
     load = root.opt("k2_load", read_load)
     budget = root.opt("k2_budget", read_budget)
-    failure_modes = root.named("k2_failure_modes", read_failure_mode)
+    failure_modes = root.named("k2_failure_modes", lambda name, node: read_failure_mode(name, node, services))
     alerting = root.opt("k2_alerting", read_alerting)
     metric_names = read_metric_names(root)
     root.finish()

@@ -6,7 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..core.suggest import did_you_mean
-from .model import CANDLES, DEFAULT_SEGMENTS, FailureMode, Finding, Profile, Resources, SqlProbe
+from .failures import CRASH, HELD
+from .model import (
+    CANDLES,
+    DEFAULT_SEGMENTS,
+    FailureMode,
+    FaultAction,
+    Finding,
+    Profile,
+    RecoveryFrom,
+    RecoveryPoint,
+    Resources,
+    Service,
+    SqlProbe,
+)
 from .reader import Problem
 
 _GIB = 1024**3
@@ -106,10 +119,24 @@ def _check_service_names(profile: Profile) -> list[Problem]:
         seen.add(group.name)
         problems += _check_group_topics(profile, path, group.topics)
     for mode in profile.failure_modes.values():
-        for name in mode.services:
-            problems += _missing(
-                f"k2_failure_modes.{mode.name}.services", name, profile.services, "a service of k2_services"
-            )
+        problems += _check_failure_mode(profile, mode)
+    return problems
+
+
+def _check_failure_mode(profile: Profile, mode: FailureMode) -> list[Problem]:
+    path = f"k2_failure_modes.{mode.name}"
+    problems: list[Problem] = []
+    for key, names in (("services", mode.services), ("affects", mode.affects)):
+        for name in names:
+            problems += _missing(f"{path}.{key}", name, profile.services, "a service of k2_services")
+    for name in mode.affects_exchanges or ():
+        problems += _missing(f"{path}.affects_exchanges", name, profile.exchanges, "an exchange of the platform")
+    # Two modes of one name would share their gates.
+    crashing = mode.name[len(CRASH) :] if mode.name.startswith(CRASH) else ""
+    own = mode.services == (crashing,) and mode.action is FaultAction.KILL
+    if crashing in profile.services and not own and mode.not_applicable is None:
+        what = f"services [{crashing}] and action kill, which this name stands for"
+        problems.append(Problem(path, what, f"[{', '.join(mode.services)}] and {mode.action.value}"))
     return problems
 
 
@@ -190,7 +217,29 @@ def _impossible_faults(profile: Profile, mode: FailureMode) -> list[Finding]:
     if refused:
         text = f"breaks {', '.join(refused)}, which allow_faults does not permit: this mode will be refused"
         findings.append(Finding(path, text))
-    return findings
+    return findings + [Finding(path, text) for text in _pointless(profile, mode, services)]
+
+
+def _pointless(profile: Profile, mode: FailureMode, services: Iterable[Service]) -> list[str]:
+    """What makes a mode prove nothing, although it can be brought about."""
+    texts = []
+    action = mode.action.value
+    if mode.action in HELD and not mode.duration_s:
+        texts.append(f"{action} lasts for duration_s, which is 0: nothing will be seen of it")
+    if mode.recovery_from is RecoveryFrom.HEAL and mode.action not in HELD:
+        texts.append(f"recovers from its heal, but {action} is over in an instant: time cannot be counted")
+    for service in services:
+        if mode.action is FaultAction.KILL and not service.restart_expected:
+            texts.append(f"kills {service.name}, which restart_expected says nothing restarts")
+        if mode.action is FaultAction.CUT_SOURCE and service.exchange is None:
+            texts.append(f"cuts {service.name} off its exchange, but it has none")
+    next_run = mode.recovery_at is RecoveryPoint.NEXT_RUN
+    if mode.action is FaultAction.KILL_RUN and not next_run:
+        texts.append(f"kills a run and recovers when {mode.recovery_at.value}, which says nothing of the next run")
+    deployments = profile.orchestrator.deployments if profile.orchestrator is not None else ()
+    if next_run and (not deployments or profile.watermarks is None):
+        texts.append("recovers with the next run, but k2_orchestrator has no deployment or there is no k2_watermarks")
+    return texts
 
 
 def _over_limit(path: str, budget: Resources, limit: Resources) -> list[Finding]:

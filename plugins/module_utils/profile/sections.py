@@ -9,6 +9,7 @@ from typing import Optional, TypeVar
 
 from .model import (
     DEFAULT_SEGMENTS,
+    HOT,
     Alerting,
     Broker,
     Budget,
@@ -32,6 +33,7 @@ from .model import (
     Probe,
     RecordFormat,
     RecoveryFrom,
+    RecoveryPoint,
     Resolution,
     Resources,
     RuntimeKind,
@@ -320,18 +322,25 @@ def read_budget(node: Node) -> Budget:
     )
 
 
-def read_failure_mode(name: str, node: Node) -> FailureMode:
-    """One entry of ``k2_failure_modes``."""
+def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) -> FailureMode:
+    """One entry of ``k2_failure_modes``; what its services are decides when it counts as recovered."""
     loss = node.choice("loss", LossAllowed, default=LossAllowed.NONE)
+    named = node.texts("services", required=not node.has("not_applicable"))
+    hot = any(services[each].tier == HOT for each in named if each in services)
     return FailureMode(
         name=name,
-        services=node.texts("services", required=not node.has("not_applicable")),
+        services=named,
         action=node.choice("action", FaultAction),
         duration_s=node.number("duration_s", unit="seconds", default=0.0),
         max_recovery_s=node.number("max_recovery_s", unit="seconds"),
         recovery_from=node.choice("recovery_from", RecoveryFrom, default=RecoveryFrom.INJECTION),
+        recovery_at=node.choice(
+            "recovery_at", RecoveryPoint, default=RecoveryPoint.DRAINED if hot else RecoveryPoint.SERVED
+        ),
         loss=loss,
         max_loss_s=node.number("max_loss_s", unit="seconds", default=0.0 if loss is LossAllowed.NONE else None),
+        affects=node.texts("affects"),
+        affects_exchanges=node.texts("affects_exchanges") if node.has("affects_exchanges") else None,
         not_applicable=node.opt_text("not_applicable"),
     )
 

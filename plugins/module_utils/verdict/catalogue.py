@@ -11,12 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
-from ..profile.model import Profile, Segment
+from ..profile.failures import all_modes, crash_modes
+from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
 from ..verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
 
 STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",
     "S1": "Latency: how long does a trade take to its candles, under load?",
+    "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
+}
+# The milestone over all failure modes: no recovery takes as long as this.
+MTTR_S = 30.0
+_POINTS = {
+    RecoveryPoint.SERVED: "is served again",
+    RecoveryPoint.DRAINED: "is served again and its backlog drained",
+    RecoveryPoint.NEXT_RUN: "is caught up by the next run",
 }
 
 
@@ -117,6 +126,61 @@ def timeframes(profile: Profile) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tier.timeframe for tier in profile.tiers if tier.timeframe))
 
 
+def recovery_gate(mode: FailureMode) -> GateSpec:
+    """S3: the time from the fault, or from its heal, until the platform is back; decided by its upper bound."""
+    since = "the heal of" if mode.recovery_from is RecoveryFrom.HEAL else "the fault of"
+    title = f"Time from {since} {mode.name} until all {_POINTS[mode.recovery_at]}"
+    return GateSpec(f"S3.{mode.name}.recovery", title, Op.LT, mode.max_recovery_s, "s")
+
+
+def loss_gate(mode: FailureMode) -> GateSpec:
+    """S3: what the fault cost in records; an outage may cost as many as arrive in a stated time."""
+    name = f"S3.{mode.name}.loss"
+    if mode.loss is LossAllowed.OUTAGE:
+        return GateSpec(name, f"Time whose records {mode.name} lost, and none beyond", Op.LT, mode.max_loss_s, "s")
+    return GateSpec(name, f"Records that {mode.name} lost, doubled or changed", Op.EQ, 0, "records")
+
+
+def isolation_gate(mode: FailureMode) -> GateSpec:
+    """S3: services and flows that the fault may not touch went on."""
+    title = f"Services and flows beyond the reach of {mode.name} that it disturbed"
+    return GateSpec(f"S3.{mode.name}.isolation", title, Op.EQ, 0, "services and flows")
+
+
+def detection_gate(mode: FailureMode) -> GateSpec:
+    """S3: the time until an alert tells of the fault; has no target before alerts are looked at, and cannot pass."""
+    title = f"Time until an alert tells of {mode.name}"
+    return GateSpec(f"S3.{mode.name}.detection", title, Op.LT, None, "s", blocking=False)
+
+
+def restored_gate(mode: FailureMode) -> GateSpec:
+    """S3: all is as it was before the fault."""
+    return GateSpec(f"S3.{mode.name}.restored", f"Differences that {mode.name} left behind", Op.EQ, 0, "differences")
+
+
+def step_audit_gate() -> GateSpec:
+    """S3: the ledger over the whole step, crashes included."""
+    return GateSpec("S3.audit", "Records of the whole step that a tier lacks, doubles or changes", Op.EQ, 0, "records")
+
+
+def mttr_gate() -> GateSpec:
+    """S3: the milestone over all failure modes."""
+    title = f"Longest recovery of all failure modes, by upper bound (milestone {MTTR_S:g} s)"
+    return GateSpec(f"S3.mttr_{MTTR_S:g}s", title, Op.LT, MTTR_S, "s")
+
+
+def failure_gates(profile: Profile, mode: FailureMode) -> tuple[GateSpec, ...]:
+    """The gates of step S3 of one failure mode; a crash that the profile does not list has its recovery alone."""
+    if is_implied_crash(profile, mode):
+        return (recovery_gate(mode),)
+    return (recovery_gate(mode), loss_gate(mode), isolation_gate(mode), detection_gate(mode), restored_gate(mode))
+
+
+def is_implied_crash(profile: Profile, mode: FailureMode) -> bool:
+    """Whether the mode follows from ``k2_services`` and is not written down."""
+    return mode.name not in profile.failure_modes and mode in crash_modes(profile)
+
+
 def _targets(profile: Profile) -> Mapping[str, float]:
     return profile.load.targets if profile.load else {}
 
@@ -131,6 +195,9 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         clocks_gate(profile),
         clean_start_gate(),
         *(gate for load in (profile.load.by_rate if profile.load else ()) for gate in load_gates(profile, load)),
+        *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
+        step_audit_gate(),
+        mttr_gate(),
     )
 
 
@@ -146,6 +213,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
         absent["S0.watermarks"] = "the profile has no k2_watermarks: this platform offloads nothing to a cold tier"
     if profile.orchestrator is None:
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
+    absent |= _absent_failures(profile)
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:
@@ -156,3 +224,20 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
             reason = f"step {spec.step} was not selected by tags"
             results.append(GateResult(replace(spec, blocking=False), Verdict.NOT_RUN, reason, scale))
     return tuple(results)
+
+
+def _absent_failures(profile: Profile) -> dict[str, str]:
+    """The gates of step S3 that the platform cannot have, by id, and why."""
+    absent: dict[str, str] = {}
+    modes = all_modes(profile)
+    for mode in modes:
+        if mode.not_applicable is not None:
+            absent |= {spec.id: mode.not_applicable for spec in failure_gates(profile, mode)}
+        elif profile.broker is None:
+            absent[loss_gate(mode).id] = "the profile has no k2_broker: there is no ledger of records"
+    if all(mode.not_applicable is not None for mode in modes):
+        none = "the profile lists no failure mode and allows no fault on any service"
+        absent |= {step_audit_gate().id: none, mttr_gate().id: none}
+    elif profile.broker is None:
+        absent[step_audit_gate().id] = "the profile has no k2_broker: there is no ledger of records"
+    return absent

@@ -8,7 +8,7 @@ without enough evidence is INCONCLUSIVE, and only a measurement on the right sid
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Optional, Union
 
@@ -156,11 +156,15 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Decided:
-    """A gate's result with the detail and the mechanism that go into its evidence file."""
+    """A gate's result with the detail and the mechanism that go into its evidence file.
+
+    ``samples`` are files that support it, by path relative to the run directory: what is too long for evidence.
+    """
 
     result: GateResult
     detail: Mapping[str, Any]
     mechanism: str
+    samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def decide(

@@ -30,6 +30,7 @@ RESULTS = "results.json"
 RUN = "run.json"
 OWNER = "owner.json"
 EVIDENCE = "evidence"
+SAMPLES = "samples"
 LATEST = "latest"
 
 
@@ -281,10 +282,38 @@ class RunDir:
                 "detail": dict(detail),
             }
             _write_json(self.path / relative, evidence)
-            # Whether a gate blocks was settled when the run began (tags, scale); a measurement does not change it.
-            entry["blocking"] = results["gates"][places[0]]["blocking"]
+            # Whether a gate blocks was settled when the run began (tags, scale); a measurement does not change it. Only
+            # what was not run may turn out not to have been asked for, since a role selects among its parts.
+            unasked = result.verdict is Verdict.NOT_RUN and not result.spec.blocking
+            entry["blocking"] = results["gates"][places[0]]["blocking"] and not unasked
             results["gates"][places[0]] = entry
         return result
+
+    def keep(self, relative: str, content: Mapping[str, Any]) -> None:
+        """Write a file of samples, ``samples/<name>``, as a whole. Raises RunError for a path outside of that."""
+        path = self.path / relative
+        if path.parent != self.path / SAMPLES or not path.name.endswith(".json") or path.name.startswith("."):
+            raise RunError(f"cannot keep {relative}", expected=f"{SAMPLES}/<name>.json", seen=relative)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _write_json(path, content)
+        except OSError as error:
+            raise RunError(f"cannot keep {path}", expected="free space", seen=str(error)) from error
+
+    def details(self, step: str) -> dict[str, dict[str, Any]]:
+        """The detail of every evidence file of ``step`` so far, by gate id.
+
+        Raises RunError for one that cannot be read.
+        """
+        found = {}
+        for gate in self.gates():
+            path = self.path / EVIDENCE / f"{gate.spec.id}.json"
+            if gate.spec.step == step and path.exists():
+                try:
+                    found[gate.spec.id] = dict(json.loads(path.read_text(encoding="utf-8"))["detail"])
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    raise RunError(f"no readable {path}", expected="evidence of this run", seen=str(error)) from error
+        return found
 
     @contextlib.contextmanager
     def _edit(self) -> Iterator[dict[str, Any]]:

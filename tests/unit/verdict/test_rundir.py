@@ -91,6 +91,16 @@ def test_whether_a_gate_blocks_is_settled_at_the_start(tmp_path):
     assert run.gates()[0].spec.blocking is False
 
 
+@pytest.mark.parametrize(
+    ("verdict", "blocks"),
+    [(Verdict.NOT_RUN, False), (Verdict.INCONCLUSIVE, True), (Verdict.FAIL, True)],
+)
+def test_only_what_was_not_run_may_turn_out_not_to_have_been_asked_for(tmp_path, verdict, blocks):
+    run = start(tmp_path)
+    run.record(GateResult(replace(SPEC, blocking=False), verdict, "not chosen", Scale.LAB), {}, "not measured")
+    assert run.gates()[0].spec.blocking is blocks
+
+
 @pytest.mark.parametrize("state", [RunState.ERROR, RunState.INTERRUPTED])
 def test_a_run_that_did_not_finish_has_not_passed(tmp_path, state):
     run = start(tmp_path)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the gates of step S3 are decided: which facts belong to which gates, and the worst over a mode's services.
+
+Each gate has its own ground: ``failure_recovery`` for the time, ``failure_ledger`` for records, ``failure_isolation``
+for whom else it hit; ``failure_whole`` for the gates over the whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Optional
+
+from ..core.errors import K2Error
+from ..core.text import grouped
+from ..profile.failures import all_modes
+from ..profile.model import FailureMode, Profile
+from ..verdict.gate import Decided, GateResult, Scale, Verdict, decide
+from . import catalogue
+from .failure_doubt import why_nothing_follows
+from .failure_facts import FailureFactsError, MeasuredFault, read_fault
+from .failure_isolation import isolation_of
+from .failure_ledger import crash_ledger, decide_loss
+from .failure_recovery import Judged, judge_recovery
+from .failure_whole import Recorded, decide_whole
+
+# Facts that say why a mode was not measured, and what its gates then are. What nobody chose for a run blocks nothing.
+UNSELECTED = "unselected"
+_NOT_MEASURED = {UNSELECTED: Verdict.NOT_RUN, "skipped": Verdict.NOT_RUN, "failed": Verdict.INCONCLUSIVE}
+_WORST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+
+
+def decide_failure(
+    profile: Profile, facts: Mapping[str, Any], scale: Scale, recorded: Optional[Recorded] = None
+) -> list[Decided]:
+    """The gates of step S3 that ``facts`` are about.
+
+    ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
+    of its services), ``loads`` (of ``k2_load``) and ``audit`` (of ``k2_tier_audit``), or instead with the reason why it
+    was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``. ``facts["crashes"]`` are
+    results of any number of crashes, with ``loads`` and ``audit`` over all of them. ``facts["mttr"]`` asks for the
+    gates over the whole step, with ``audit_all``; these need ``recorded``, what the run has recorded so far.
+
+    :raises K2Error: the facts are something else, or about a mode or service that the profile does not have.
+    """
+    try:
+        if facts.get("mttr"):
+            if recorded is None:
+                raise KeyError("recorded")
+            return decide_whole(profile, facts.get("audit_all"), recorded, scale)
+        modes = {mode.name: mode for mode in all_modes(profile)}
+        if facts.get("crashes") is not None:
+            return _decide_crashes(profile, modes, facts, scale)
+        mode = modes[str(facts["mode"])]
+        for key, verdict in _NOT_MEASURED.items():
+            if facts.get(key):
+                return _not_measured(profile, mode, verdict, str(facts[key]), key == UNSELECTED, scale)
+        faults = [_of_mode(mode, read_fault(one)) for one in facts["failures"]]
+        if catalogue.is_implied_crash(profile, mode):
+            ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), faults)
+            return [_decide_recovery(profile, mode, faults, ledger, scale)]
+        return _decide_mode(profile, mode, faults, facts, scale)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise K2Error(
+            "cannot decide step S3",
+            expected="facts of a mode with failures, loads and audit; or of crashes; or mttr with audit_all",
+            seen=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _decide_mode(
+    profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], facts: Mapping[str, Any], scale: Scale
+) -> list[Decided]:
+    recovery = _decide_recovery(profile, mode, faults, None, scale)
+    backs = [judge_recovery(profile, mode, fault).high_s for fault in faults]
+    decided = [
+        recovery,
+        _decide_isolation(profile, mode, faults, scale),
+        _decide_detection(mode, faults, scale),
+        _decide_restored(profile, mode, faults, scale),
+    ]
+    if profile.broker is not None:
+        doubt = _missing(mode, faults) or grouped(
+            (fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))
+        )
+        hit = list(zip(faults, backs))
+        decided.insert(1, decide_loss(profile, mode, hit, facts.get("loads") or (), facts.get("audit"), doubt, scale))
+    return decided
+
+
+def _decide_crashes(
+    profile: Profile, modes: Mapping[str, FailureMode], facts: Mapping[str, Any], scale: Scale
+) -> list[Decided]:
+    groups: dict[str, list[MeasuredFault]] = {}
+    for one in facts["crashes"]:
+        fault = read_fault(one)
+        groups.setdefault(fault.mode, []).append(_of_mode(modes[fault.mode], fault))
+    listed = [name for name in groups if not catalogue.is_implied_crash(profile, modes[name])]
+    if listed:
+        raise KeyError(f"{', '.join(listed)}: a mode of k2_failure_modes is decided for itself")
+    every = [fault for faults in groups.values() for fault in faults]
+    ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), every)
+    return [_decide_recovery(profile, modes[name], faults, ledger, scale) for name, faults in groups.items()]
+
+
+def _of_mode(mode: FailureMode, fault: MeasuredFault) -> MeasuredFault:
+    if fault.mode != mode.name or fault.service not in mode.services or fault.action != mode.action.value:
+        raise FailureFactsError(
+            f"a result that is not of {mode.name}",
+            expected=f"{mode.action.value} on {', '.join(mode.services)}",
+            seen=f"{fault.action} on {fault.service}, of {fault.mode}",
+        )
+    return fault
+
+
+def _not_measured(
+    profile: Profile, mode: FailureMode, verdict: Verdict, why: str, unselected: bool, scale: Scale
+) -> list[Decided]:
+    specs = catalogue.failure_gates(profile, mode)
+    if profile.broker is None:
+        specs = tuple(spec for spec in specs if spec.id != catalogue.loss_gate(mode).id)
+    return [
+        Decided(
+            GateResult(replace(spec, blocking=spec.blocking and not unselected), verdict, why, scale),
+            {"mode": mode.name, "results": []},
+            "not measured",
+        )
+        for spec in specs
+    ]
+
+
+def _missing(mode: FailureMode, faults: Sequence[MeasuredFault]) -> str:
+    missing = [name for name in mode.services if name not in {fault.service for fault in faults}]
+    return f"{', '.join(missing)}: not broken in this run" if missing else ""
+
+
+def _decide_recovery(
+    profile: Profile,
+    mode: FailureMode,
+    faults: Sequence[MeasuredFault],
+    ledger: Optional[Mapping[str, Any]],
+    scale: Scale,
+) -> Decided:
+    """S3.<mode>.recovery: the worst over the services of the mode, each of which must have been broken."""
+    crash = catalogue.is_implied_crash(profile, mode)
+    judge = _with_hot_path if crash else judge_recovery
+    judged = [judge(profile, mode, fault) for fault in faults]
+    missing = _missing(mode, faults)
+    verdicts = [one.verdict for one in judged] + ([Verdict.INCONCLUSIVE] if missing or not judged else [])
+    verdict = min(verdicts, key=_WORST.index)
+    told = [(fault.service, one.reason) for fault, one in zip(faults, judged) if one.reason and one.verdict is verdict]
+    reason = "; ".join(text for text in (grouped(told), missing if verdict is not Verdict.FAIL else "") if text)
+    lows = [one.low_s for one in judged if one.low_s is not None]
+    highs = [one.high_s for one in judged if one.high_s is not None]
+    low = max(lows, default=None)
+    high = max(highs, default=None) if len(highs) == len(judged) and not missing else None
+    spec = catalogue.recovery_gate(mode)
+    n = sum(max(0, fault.n) for fault in faults)
+    result = GateResult(spec, verdict, reason, scale, low if high is None else high, low, high, n)
+    names = _sample_names(mode, faults)
+    detail: dict[str, Any] = {
+        "mode": mode.name,
+        "n": n,
+        "what_n_is": "each a time to recover, and no mean",
+        "results": [_summary(fault, name) for fault, name in zip(faults, names)],
+        "judged": [asdict(one) | {"service": fault.service} for fault, one in zip(faults, judged)],
+        "service_back": _service_back(judged, missing),
+        "loss": ledger,
+    }
+    mechanism = (
+        f"{mode.action.value} by the tool; samplers with clocks of their own; recovered when {mode.recovery_at.value}, "
+        f"counted from the {mode.recovery_from.value}; decided by the upper bound"
+    )
+    return Decided(result, detail, mechanism, {name: fault.plain for fault, name in zip(faults, names)})
+
+
+def _with_hot_path(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> Judged:
+    """A crash that no mode lists has one gate for all that is asked of it: back in time, the hot path unaffected."""
+    judged = judge_recovery(profile, mode, fault)
+    if judged.verdict is not Verdict.PASS:
+        return judged
+    seen = isolation_of(profile, mode, fault, hot_path=True)
+    if seen.disturbed:
+        why = "; ".join(seen.disturbed.values())
+        return replace(judged, verdict=Verdict.FAIL, reason=f"back in time, but the hot path was disturbed: {why}")
+    if seen.doubtful:
+        why = grouped(seen.doubtful.items())
+        return replace(judged, verdict=Verdict.INCONCLUSIVE, reason=f"the hot path may have been disturbed: {why}")
+    return judged
+
+
+def _service_back(judged: Sequence[Judged], missing: str) -> Optional[dict[str, Any]]:
+    """When the services of the mode were back, for the milestone; None where that is not known of one of them."""
+    known = [one.service_back for one in judged if one.service_back is not None]
+    if missing or not judged or any(one.service_back is None and not one.no_outage for one in judged):
+        return None
+    if not known:
+        return {"low_s": 0.0, "high_s": 0.0, "no_outage": True}
+    return {
+        "low_s": max(one.low_s for one in known),
+        "high_s": max(one.high_s for one in known),
+        "no_outage": False,
+    }
+
+
+def _decide_isolation(profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
+    """S3.<mode>.isolation: what the mode may not touch went on, within the bounds of ``failure_isolation``."""
+    spec = catalogue.isolation_gate(mode)
+    mechanism = "samplers of every other service and of every exchange's flow, from the fault to the end of the watch"
+    disturbed: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
+    watched = 0
+    nothing = [(fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))]
+    for fault in faults:
+        if not why_nothing_follows(profile, mode, fault):
+            seen = isolation_of(profile, mode, fault)
+            watched += seen.watched
+            disturbed |= {name: f"{why} (while {fault.service} was broken)" for name, why in seen.disturbed.items()}
+            doubtful |= seen.doubtful
+    doubtful = {name: why for name, why in doubtful.items() if name not in disturbed}
+    detail = {"mode": mode.name, "disturbed": disturbed, "doubtful": doubtful, "watched": watched}
+    low, high = len(disturbed), len(disturbed) + len(doubtful)
+    unknown = "; ".join(text for text in (grouped(nothing), _missing(mode, faults)) if text)
+    reason = "; ".join([*disturbed.values(), *([grouped(doubtful.items())] if doubtful and not disturbed else [])])
+    if unknown and not disturbed:
+        result = GateResult(spec, Verdict.INCONCLUSIVE, unknown, scale, None, n=watched)
+    else:
+        reason = reason or ("" if watched else "nobody watched the others")
+        result = decide(spec, scale, low, watched, reason, low, high)
+    return Decided(result, detail, mechanism)
+
+
+def _decide_detection(mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
+    """S3.<mode>.detection: not run before alerts are looked at; tells what health checks noticed."""
+    spec = catalogue.detection_gate(mode)
+    missed = [fault.service for fault in faults if fault.health is None]
+    spans = [fault.health for fault in faults if fault.health is not None]
+    low = max((span.low_s for span in spans), default=None)
+    high = max((span.high_s for span in spans), default=None) if not missed else None
+    told = f"not noticed by the health checks of {', '.join(missed) or 'anybody'}"
+    if high is not None:
+        told = f"the health checks noticed {low:.3g} .. {high:.3g} s after the fault"
+    reason = f"alerts are not looked at in this release; {told}"
+    result = GateResult(spec, Verdict.NOT_RUN, reason, scale, high, low, high, sum(fault.n for fault in faults))
+    health = {fault.service: fault.health and asdict(fault.health) for fault in faults}
+    return Decided(result, {"mode": mode.name, "health": health, "alerts": None}, "first failing look at each service")
+
+
+def _decide_restored(profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
+    """S3.<mode>.restored: nothing differs from before the fault; of a fault that had no effect, nothing follows."""
+    spec = catalogue.restored_gate(mode)
+    differences = [(fault.service, text) for fault in faults for text in fault.differences or ()]
+    unknown = [(fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))]
+    unknown += [(fault.service, "nobody looked") for fault in faults if fault.differences is None]
+    unknown += [(fault.service, "the platform was not steady afterwards") for fault in faults if not fault.steady_after]
+    why_not = "; ".join(text for text in (grouped(unknown), _missing(mode, faults)) if text)
+    detail = {
+        "mode": mode.name,
+        "differences": {fault.service: fault.differences for fault in faults},
+        "undone_by": {fault.service: fault.undone_by for fault in faults},
+    }
+    n = len(faults)
+    if differences:
+        result = decide(spec, scale, len(differences), n, grouped(differences))
+    elif why_not or not faults:
+        result = GateResult(spec, Verdict.INCONCLUSIVE, why_not or "nothing was broken", scale, None, n=n)
+    else:
+        result = decide(spec, scale, 0, n, "")
+    return Decided(result, detail, "state of the unit, its network and the journal before the fault and after the undo")
+
+
+def _sample_names(mode: FailureMode, faults: Sequence[MeasuredFault]) -> list[str]:
+    names: list[str] = []
+    for fault in faults:
+        base = f"samples/S3.{mode.name}.{fault.service}"
+        again = sum(name.startswith(f"{base}.") for name in names)
+        names.append(f"{base}.{again + 1}.json" if again else f"{base}.json")
+    return names
+
+
+def _summary(fault: MeasuredFault, samples: str) -> dict[str, Any]:
+    """A result for evidence: all but the samples, which lie in a file of their own."""
+    lanes = [{key: value for key, value in lane.items() if key != "samples"} for lane in fault.plain["lanes"]]
+    return {**fault.plain, "lanes": lanes, "samples_file": samples}
