@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recovery: how long what was broken stayed broken, and what it cost."""
