@@ -18,24 +18,12 @@ from ...platform.prefect_runs import FlowRun, PrefectRuns
 from ...profile.model import Profile
 from ..watermarks import Reading, read_watermarks
 from .cold_marks import Looks, Marks, held, partial_commit, shown
+from .cold_rows import RowCounts, comparable, compare_rows
 from .flow_run import Runs, await_running
 from .next_run import Bracket, NextRun
 
 # A run that began a little before the fault and was missed by the first list is still found by the second.
 _MARGIN_US = 3_600_000_000
-
-
-@dataclass(frozen=True)
-class RowCounts:
-    """What comparing the rows of the cold tier with the hot one came to, over all tables.
-
-    Counts are None where nothing could be compared; ``tables`` is the detail, ``why`` what to know about it.
-    """
-
-    missing: Optional[int]
-    duplicates: Optional[int]
-    why: str
-    tables: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +64,7 @@ class ColdWatch:
         compare: Optional[Callable[[Marks, Marks], RowCounts]] = None,
     ) -> None:
         """:arg runs: asks the orchestrator. :arg read: reads the watermarks. :arg compare: compares rows, given the
-        watermarks before the fault and those after the next run; where None, rows are not compared.
+        watermarks before the fault and those after the next run. Each by default as the profile says.
 
         :raises K2Error: the profile describes no cold tier.
         """
@@ -97,6 +85,8 @@ class ColdWatch:
         self._runs: Runs = runs if runs is not None else PrefectRuns(section.url)
         self._read = read if read is not None else lambda: read_watermarks(marks)
         self._compare = compare
+        if compare is None and comparable(profile):
+            self._compare = lambda before, after: compare_rows(profile, before, after)
         self._deployment_id = ""
         self._began_us = 0
         self._before: Marks = {}
@@ -180,6 +170,7 @@ class ColdWatch:
             "asked_for": [*self._asked, *hunt.asked],
             "duplicates": counts.duplicates,
             "missing": counts.missing,
+            "differing": counts.differing,
             "tables": [dict(table) for table in counts.tables],
             "partial_commit": partial_commit(looks, tuple(self._before)) if failed else None,
             "why": "; ".join(note for note in notes if note),
@@ -187,8 +178,10 @@ class ColdWatch:
         return ColdSeen(plain, hunt.caught_up, hunt.completed)
 
     def _counted(self, hunt: NextRun) -> RowCounts:
-        if self._compare is None or not self._options.compare:
+        if not self._options.compare:
             return RowCounts(None, None, "rows were not compared")
+        if self._compare is None:
+            return RowCounts(None, None, "rows were not compared: k2_tiers has none with store object_store")
         if hunt.next_run is None or hunt.marks is None:
             return RowCounts(None, None, "rows were not compared: no run completed after the fault")
         try:
