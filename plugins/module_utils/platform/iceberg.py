@@ -121,8 +121,8 @@ def explain(error: QueryError, store: ObjectStore) -> K2Error:
     """What a refusal means where a query reads the object store."""
     url = store.clickhouse_url or store.url
     actions = {
-        _NOT_GRANTED: "GRANT S3 ON *.* (from 25.7 on: GRANT READ ON S3) to the user of k2_clickhouse",
-        _UNKNOWN_FUNCTION: "use a ClickHouse with the table function iceberg (from 23.3 on)",
+        _NOT_GRANTED: "GRANT S3 ON *.* to the user of k2_clickhouse",
+        _UNKNOWN_FUNCTION: "use a ClickHouse that has the table function iceberg",
         _S3_ERROR: f"check that ClickHouse reaches {url} (k2_object_store.clickhouse_url) and that the keys are right",
         _NO_FILE: "correct the tier's table in k2_tiers: it is the path in the bucket",
     }
