@@ -132,6 +132,39 @@ options:
             description: The access key's secret.
             type: str
             required: true
+          clickhouse_url:
+            description: The same endpoint as ClickHouse reaches it; O(profile.k2_object_store.url) by default.
+            type: str
+          catalog:
+            description: The Iceberg SQL catalog in Postgres that says which metadata of a table is the present one.
+            type: dict
+            suboptions:
+              host:
+                description: The Postgres server.
+                type: str
+                required: true
+              port:
+                description: Its port.
+                type: int
+                required: true
+              database:
+                description: The database that holds the catalog.
+                type: str
+                required: true
+              username:
+                description: A user that may read it.
+                type: str
+                required: true
+              password:
+                description: Its password.
+                type: str
+                required: true
+              table:
+                description: The table of the catalog; C(iceberg_tables) by default.
+                type: str
+              name:
+                description: The catalog's name, where the table holds several.
+                type: str
       k2_load:
         description: Loads, the p99 each must keep, and how a load is brought about.
         type: dict

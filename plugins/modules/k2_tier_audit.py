@@ -71,6 +71,14 @@ options:
     description: Whether to make candles again.
     type: bool
     default: true
+  compare_cold:
+    description:
+      - Whether to compare the tiers in an object store, too, each with the tier of ClickHouse that it is copied from,
+        up to its row in O(profile.k2_watermarks). ClickHouse reads them by its table function C(iceberg).
+      - A table that cannot be read, or of which nothing is due yet, is listed with the reason and leaves
+        RV(audit.verdict) as it is.
+    type: bool
+    default: true
   progress_file:
     description: File that receives progress events, one JSON object per line.
     type: path
@@ -87,6 +95,7 @@ attributes:
 requirements:
   - Python 3.9 or later on the target
   - confluent-kafka for that Python
+  - psycopg or psycopg2 for that Python, where tiers in an object store are to be compared
 notes:
   - Rows that the database itself has dropped by a TTL while the broker still has their records count as lost. Begin
     with a watermark that is younger.
@@ -172,6 +181,7 @@ audit:
           first_missing: [trades.raw/0/1300]
           first_duplicated: []
           first_unexpected: []
+          not_due: null
     values:
       description: >-
         Values of the same record in neighbouring tiers; null where no two tiers with offsets have any in common.
@@ -186,7 +196,8 @@ audit:
         first: []
     candles:
       description: >-
-        Each tier of candles. C(open) counts windows that were still being written and were not compared.
+        Each tier of candles. C(open) counts windows that were still being written and were not compared. C(copy_of) is
+        set for a tier of the cold store, which is held against that tier instead of its trades.
       type: list
       elements: dict
       sample:
@@ -201,6 +212,7 @@ audit:
           differing: 1
           first:
             - {key: "binance/BTC/USDT/2026-02-19T10:14:00Z", column: high, expected: "100.5", seen: "100.6"}
+          copy_of: null
     cost:
       description: What it took of the database, and of the broker.
       type: dict
@@ -239,6 +251,7 @@ def main() -> None:
             "max_rows_to_read": {"type": "int", "default": 200_000_000},
             "query_timeout": {"type": "int", "default": 60},
             "compare_candles": {"type": "bool", "default": True},
+            "compare_cold": {"type": "bool", "default": True},
             "progress_file": {"type": "path"},
         },
         supports_check_mode=True,
@@ -260,6 +273,7 @@ def main() -> None:
             max_rows_to_read=params["max_rows_to_read"],
             query_timeout_s=params["query_timeout"],
             compare_candles=params["compare_candles"],
+            compare_cold=params["compare_cold"],
         )
         found = audit(profile, reader, database, options, progress_file)
     except K2Error as error:

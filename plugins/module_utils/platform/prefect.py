@@ -115,7 +115,7 @@ class PrefectClient:
         }
         _, date, answer = self._ask("POST", "/flow_runs/filter", question)
         try:
-            runs = tuple(Run(str(run["state_type"]), _microseconds(run["end_time"])) for run in self._listed(answer))
+            runs = tuple(Run(str(run["state_type"]), microseconds(run["end_time"])) for run in self._listed(answer))
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable(f"a flow run that cannot be read ({type(error).__name__}: {error})") from error
         return Runs(runs, date)
@@ -133,7 +133,7 @@ class PrefectClient:
     def _ask(
         self, method: str, path: str, question: Optional[Mapping[str, Any]] = None
     ) -> tuple[int, Optional[int], object]:
-        """Status, server time and decoded answer; only 200 and a 404 that Prefect itself gives come back."""
+        """Status, server time and decoded answer; only 200, 201 and a 404 that Prefect itself gives come back."""
         parts = urlsplit(self._url)
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
@@ -169,7 +169,9 @@ class PrefectClient:
             raise self._unreadable(f"HTTP {status} and no JSON: {_start(text)}") from error
         # "Not Found" is the word for a path that the API does not have; for an object it says which.
         unknown_object = isinstance(answer, dict) and answer.get("detail") not in (None, "Not Found")
-        if status == http.HTTPStatus.OK or (status == http.HTTPStatus.NOT_FOUND and unknown_object):
+        if status in (http.HTTPStatus.OK, http.HTTPStatus.CREATED) or (
+            status == http.HTTPStatus.NOT_FOUND and unknown_object
+        ):
             return answer
         raise self._unreadable(f"HTTP {status}: {_start(text)}")
 
@@ -207,7 +209,7 @@ class PrefectClient:
         )
 
 
-def _microseconds(text: str) -> int:
+def microseconds(text: str) -> int:
     """The moment that an RFC 3339 text means; Python before 3.11 reads no ``Z`` and only 3 or 6 decimals."""
     moment, dot, rest = text.replace("Z", "+00:00").partition(".")
     if dot:

@@ -78,6 +78,19 @@ def profile_argument() -> dict[str, Any]:
             "bucket": {"type": "str", "required": True},
             "access_key": {"type": "str", "required": True, "no_log": False},
             "secret_key": {"type": "str", "required": True, "no_log": True},
+            "clickhouse_url": {"type": "str"},
+            "catalog": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "database": {"type": "str", "required": True},
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "table": {"type": "str"},
+                    "name": {"type": "str"},
+                },
+            },
         },
     }
     return {"type": "dict", "required": True, "options": options}

@@ -299,7 +299,9 @@ class Tier:
     """One entry of ``k2_tiers``: a place every record passes, in the order of the data path.
 
     ``exchange`` is set where the table holds a single exchange, else ``exchange_column`` tells them apart.
-    ``columns`` maps what the tier's values mean (``price``, ``open``...) to a column or SQL expression.
+    ``columns`` maps what the tier's values mean (``price``, ``open``...) to a column or SQL expression. In an object
+    store ``table`` is an Iceberg table's path in the bucket or, with a catalog, its namespace and name;
+    ``watermark`` is what ``k2_watermarks`` calls it.
     """
 
     name: str
@@ -318,6 +320,7 @@ class Tier:
     source: Optional[str]
     columns: Mapping[str, str]
     freshness: Optional[Freshness]
+    watermark: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -355,13 +358,31 @@ class Orchestrator:
 
 
 @dataclass(frozen=True)
+class Catalog:
+    """An Iceberg SQL (JDBC) catalog in Postgres: which file is the present metadata of each table.
+
+    ``name`` picks one where the table holds several catalogs.
+    """
+
+    host: str
+    port: int
+    database: str
+    username: str
+    table: str
+    name: Optional[str]
+    password: str = secret()
+
+
+@dataclass(frozen=True)
 class ObjectStore:
-    """``k2_object_store``: an S3 endpoint."""
+    """``k2_object_store``: an S3 endpoint. ``clickhouse_url`` is its address as ClickHouse reaches it."""
 
     url: str
     bucket: str
     access_key: str
     secret_key: str = secret()
+    clickhouse_url: Optional[str] = None
+    catalog: Optional[Catalog] = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from .model import (
     Alerting,
     Broker,
     Budget,
+    Catalog,
     Cleanup,
     ClickHouse,
     Clock,
@@ -216,6 +217,7 @@ def _read_tier(node: Node) -> Tier:
         source=node.opt_text("source"),
         columns=node.text_map("columns"),
         freshness=node.opt("freshness", _read_freshness),
+        watermark=node.opt_text("watermark"),
     )
 
 
@@ -267,7 +269,21 @@ def read_object_store(node: Node) -> ObjectStore:
         url=node.url("url"),
         bucket=node.text("bucket"),
         access_key=node.text("access_key"),
+        clickhouse_url=node.opt_url("clickhouse_url"),
+        catalog=node.opt("catalog", _read_catalog),
         secret_key=node.secret("secret_key"),
+    )
+
+
+def _read_catalog(node: Node) -> Catalog:
+    return Catalog(
+        host=node.text("host"),
+        port=node.integer("port", low=1, high=65535),
+        database=node.text("database"),
+        username=node.text("username"),
+        password=node.secret("password"),
+        table=node.opt_text("table") or "iceberg_tables",
+        name=node.opt_text("name"),
     )
 
 

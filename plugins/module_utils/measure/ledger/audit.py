@@ -37,6 +37,7 @@ class Options:
     query_timeout_s: float = 60.0
     max_rows_to_read: int = 200_000_000
     compare_candles: bool = True
+    compare_cold: bool = True
 
 
 def connect(profile: Profile) -> tuple[BrokerReader, ClickHouseClient]:
@@ -100,7 +101,18 @@ def audit(profile: Profile, reader: Reader, client: Client, options: Options, pr
         drain = await_drained(reader, groups, broker, deadline, progress.update)
     database = Database(client, options.query_timeout_s, options.max_rows_to_read)
     with Progress(progress_file, "comparing the tiers", unit="tiers") as progress:
-        comparison = Comparison(profile, topics, reader, database, broker, drain, deadline, progress)
+        comparison = Comparison(
+            profile,
+            topics,
+            reader,
+            database,
+            broker,
+            drain,
+            deadline,
+            progress,
+            with_cold=options.compare_cold,
+            with_candles=options.compare_candles,
+        )
         tiers = comparison.tiers()
         values = comparison.values(options.sample_rows)
         candles = CandleWork(comparison).results() if options.compare_candles else ()
@@ -113,4 +125,5 @@ def audit(profile: Profile, reader: Reader, client: Client, options: Options, pr
         round(broker.reading_s, 3),
     )
     sources = upstream(options.expected, topics, broker)
+    candles += comparison.cold_candles()
     return summarise(chosen, broker, drain, cost, sources, tiers, values, candles)

@@ -12,13 +12,15 @@ from ...core.clock import Deadline
 from ...core.errors import K2Error
 from ...core.progress import Progress
 from ...platform.clickhouse import ClickHouseUnreachable
-from ...profile.model import Profile, Tier
+from ...profile.model import Profile, Store, Tier
+from .cold import ColdResult
+from .cold_audit import as_candles, as_tier, cold_results
 from .database import Database
 from .drain import Drain
 from .expressions import Table, described
 from .path import exchanges_in, other_tiers, source_of, trade_tiers
 from .ranges import BrokerSide, Reader
-from .result import TierResult, ValuesResult, Verdict
+from .result import CandleResult, TierResult, ValuesResult, Verdict
 from .summary import NOT_HERE, in_flight
 from .tiers import Sight, judge, look_until_still, scopes_of, useless_offsets
 from .trades import Stretch, by_trades, exchange_stretch
@@ -28,10 +30,7 @@ from .values import Pair, comparable, compare_values
 # no group can be asked, which is longer than what batches for a few seconds takes.
 _STILL_S = 3.0
 _STILL_UNASKED_S = 15.0
-_ELSEWHERE = {
-    "object_store": "reading tables of an object store needs a catalog, which the profile does not describe",
-    "broker": "it is the broker's own, which the tiers are compared with",
-}
+_OWN = "it is the broker's own, which the tiers are compared with"
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Comparison:
     """What is compared, and what has been found of it so far.
 
     ``tables`` are the tiers that can be read, ``sights`` those of them whose rows carry offsets, ``unreadable`` tells
-    of the others why.
+    of the others why. ``cold`` is what was found of the tables in an object store, filled by ``tiers``.
     """
 
     profile: Profile
@@ -53,6 +52,9 @@ class Comparison:
     tables: dict[str, Table] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    with_cold: bool = True
+    with_candles: bool = True
+    cold: tuple[ColdResult, ...] = ()
     _down: str = ""
 
     def tiers(self) -> tuple[TierResult, ...]:
@@ -75,9 +77,23 @@ class Comparison:
                 results.append(self._by_offsets(tier))
             else:
                 results += self._by_trades(tier, tier.name in useless)
+        if self.with_cold:
+            self.progress.update(message="cold tier")
+            self.cold = cold_results(self.profile, self.database, self.broker, self.with_candles)
+        results += [as_tier(each) for each in self.cold if each.tier not in self._cold_candles]
         for tier in other_tiers(self.profile):
-            results.append(_not_read(tier, f"{NOT_HERE}: {_ELSEWHERE[tier.store.value]}"))
+            if tier.store is Store.BROKER or not self.with_cold:
+                why = _OWN if tier.store is Store.BROKER else "the cold tier was left out"
+                results.append(_not_read(tier, f"{NOT_HERE}: {why}"))
         return tuple(results)
+
+    def cold_candles(self) -> tuple[CandleResult, ...]:
+        """The candles of the cold tier beside those of the hot one."""
+        return tuple(as_candles(each) for each in self.cold if each.tier in self._cold_candles)
+
+    @property
+    def _cold_candles(self) -> frozenset[str]:
+        return frozenset(tier.name for tier in other_tiers(self.profile) if tier.timeframe is not None)
 
     def describe(self, tier: Tier) -> None:
         """Note how ``tier`` can be read.

@@ -58,18 +58,30 @@ class Source:
 class Database:
     """Asks with limits and keeps account of what it cost."""
 
-    def __init__(self, client: Client, query_timeout_s: float, max_rows_to_read: int) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Client,
+        query_timeout_s: float,
+        max_rows_to_read: int,
+        settings: Optional[Mapping[str, Setting]] = None,
+    ) -> None:
+        self.client = client
+        self._limits = (query_timeout_s, max_rows_to_read)
         # The server gives up first, and says so.
         self._timeout_s = query_timeout_s + _GRACE_S
         self._settings: dict[str, Setting] = {
             "max_rows_to_read": max_rows_to_read,
             "max_execution_time": max(1, int(query_timeout_s)),
+            **(settings or {}),
         }
         self.queries = 0
         self.rows_read = 0
         self.bytes_read = 0
         self.elapsed_s = 0.0
+
+    def limited(self, settings: Mapping[str, Setting]) -> Database:
+        """The same with further settings; it keeps its own account."""
+        return Database(self.client, *self._limits, settings)
 
     def rows(self, sql: str, params: Optional[Params] = None) -> tuple[tuple[Value, ...], ...]:
         """The rows of one SELECT.
@@ -77,6 +89,15 @@ class Database:
         Raises TooExpensive, QueryError, ClickHouseUnreachable.
         """
         return self._ask(sql, params).rows
+
+    def types(self, table: str, expressions: Sequence[str], params: Optional[Params] = None) -> dict[str, str]:
+        """The types of ``expressions`` in a table function ``table``; reads no row.
+
+        Raises QueryError, ClickHouseUnreachable.
+        """
+        columns = ", ".join(f"{expression} AS k2_{index}" for index, expression in enumerate(expressions)) or "1"
+        found = self._ask(f"SELECT {columns} FROM {table} LIMIT 0", params).columns
+        return {expression: column.type for expression, column in zip(expressions, found)}
 
     def describe(self, table: str, expressions: Sequence[str]) -> Source:
         """How ``table`` is to be read, and the types of ``expressions`` in it; reads no row.
@@ -117,7 +138,7 @@ class Database:
     def _ask(self, sql: str, params: Optional[Params] = None) -> QueryResult:
         self.queries += 1
         try:
-            result = self._client.query(sql, params, self._settings, self._timeout_s)
+            result = self.client.query(sql, params, self._settings, self._timeout_s)
         except QueryError as error:
             if error.code in _TOO_MUCH:
                 raise TooExpensive(

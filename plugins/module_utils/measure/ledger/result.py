@@ -77,7 +77,7 @@ class TierResult:
     """One tier against the broker, or against the tier before it where rows carry no offsets.
 
     ``missing`` counts all it lacks, ``lost_here`` those that its source still has. Counts are None where nothing could
-    be read.
+    be read. ``not_due`` are rows beyond the watermark of a cold tier, which ``expected`` leaves out.
     """
 
     tier: str
@@ -96,6 +96,7 @@ class TierResult:
     first_missing: tuple[str, ...] = ()
     first_duplicated: tuple[str, ...] = ()
     first_unexpected: tuple[str, ...] = ()
+    not_due: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,10 @@ class CandleDifference:
 
 @dataclass(frozen=True)
 class CandleResult:
-    """The candles of one tier whose windows saw a record of the range; ``open`` ones were still being written."""
+    """The candles of one tier whose windows saw a record of the range; ``open`` ones were still being written.
+
+    A tier of the cold store is held against the tier ``copy_of``, the others against their trades.
+    """
 
     tier: str
     table: str
@@ -151,6 +155,7 @@ class CandleResult:
     missing: int = 0
     differing: int = 0
     first: tuple[CandleDifference, ...] = ()
+    copy_of: Optional[str] = None
 
 
 @dataclass(frozen=True)

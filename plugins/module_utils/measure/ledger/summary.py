@@ -68,9 +68,12 @@ def summarise(
     findings += [(tier.verdict, _name(tier), tier.reason) for tier in audited]
     findings += [(Verdict.INCONCLUSIVE, "", "no tier was compared")] if not audited else []
     findings += [(values.verdict, "", values.reason)] if values is not None else []
-    compared = any(candle.compared for candle in candles)
+    made = [candle for candle in candles if candle.copy_of is None]
+    copies = [candle for candle in candles if candle.copy_of is not None]
+    compared = any(candle.compared for candle in made)
     # A day's candle is hardly ever closed: it counts for nothing as long as others were compared.
-    findings += [(c.verdict, c.tier, c.reason) for c in candles if not (compared and c.windows and not c.compared)]
+    findings += [(c.verdict, c.tier, c.reason) for c in made if not (compared and c.windows and not c.compared)]
+    findings += [(c.verdict, c.tier, c.reason) for c in copies if not c.reason.startswith(NOT_HERE)]
     verdict = worst(found for found, _, _ in findings)
     bases = [tier.basis for tier in audited if tier.basis is not None]
     basis = weakest(bases)
@@ -79,6 +82,8 @@ def summarise(
     else:
         reason = grouped((whom, why) for found, whom, why in findings if found is verdict)
     notes = [f"{chosen.bounded} older offsets left out (max_records)"] if chosen.bounded else []
+    later = [f"{_name(tier)}: {tier.not_due} not due yet" for tier in audited if tier.not_due]
+    notes += [f"up to the watermark ({', '.join(later)})"] if later else []
     return Audit(
         basis,
         _why_basis(basis, audited),

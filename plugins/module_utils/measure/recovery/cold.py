@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fault did to the cold tier: the run it hit, the watermarks, the next run that completed, the rows.
+
+Nothing here takes part in the fault. ``before`` is called ahead of it, ``during`` as often as wanted while it is held,
+``observe`` when it is over. The cold tier has caught up (T4) when a run that began after the fault has COMPLETED and
+every watermark lies beyond where it was before; the moment lies between two looks, both by CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ...core.clock import Deadline, monotonic_ns, utc_us
+from ...core.errors import K2Error
+from ...platform.prefect_runs import FlowRun, PrefectRuns
+from ...profile.model import Profile
+from ..watermarks import Reading, read_watermarks
+from .cold_marks import Looks, Marks, held, partial_commit, shown
+from .cold_rows import RowCounts, comparable, compare_rows
+from .flow_run import Runs, await_running
+from .next_run import Bracket, NextRun
+
+# A run that began a little before the fault and was missed by the first list is still found by the second.
+_MARGIN_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class ColdOptions:
+    """How to watch.
+
+    ``deployment`` is a name of ``k2_orchestrator.deployments``, by default the first. ``ask_for_run`` has a run made
+    instead of waiting for the schedule, which the result tells. ``nothing_commits`` says that while the fault is held
+    no run can commit, as with a dead object store. ``compare`` is whether rows are compared.
+    """
+
+    deployment: Optional[str] = None
+    ask_for_run: bool = False
+    nothing_commits: bool = False
+    compare: bool = True
+    poll_s: float = 0.5
+
+
+@dataclass(frozen=True)
+class ColdSeen:
+    """What was seen. ``plain`` is the result's ``cold``; ``caught_up`` and ``next_run`` are brackets (monotonic ns)."""
+
+    plain: Mapping[str, Any]
+    caught_up: Optional[Bracket]
+    next_run: Optional[Bracket]
+
+
+class ColdWatch:
+    """Watches one deployment and its watermarks around one fault."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        options: Optional[ColdOptions] = None,
+        *,
+        runs: Optional[Runs] = None,
+        read: Optional[Callable[[], Reading]] = None,
+        compare: Optional[Callable[[Marks, Marks], RowCounts]] = None,
+    ) -> None:
+        """:arg runs: asks the orchestrator. :arg read: reads the watermarks. :arg compare: compares rows, given the
+        watermarks before the fault and those after the next run. Each by default as the profile says.
+
+        :raises K2Error: the profile describes no cold tier.
+        """
+        section, marks = profile.orchestrator, profile.watermarks
+        if section is None or marks is None or not section.deployments:
+            raise K2Error(
+                "there is no cold tier to watch",
+                expected="k2_orchestrator with a deployment, and k2_watermarks",
+                seen="a profile without",
+                action="describe them, or mark the failure mode as not_applicable",
+            )
+        self._options = options or ColdOptions()
+        known = tuple(deployment.name for deployment in section.deployments)
+        self._name = self._options.deployment or known[0]
+        if self._name not in known:
+            raise K2Error("no such deployment in the profile", expected=", ".join(known), seen=self._name)
+        self._sources = marks.sources
+        self._runs: Runs = runs if runs is not None else PrefectRuns(section.url)
+        self._read = read if read is not None else lambda: read_watermarks(marks)
+        self._compare = compare
+        if compare is None and comparable(profile):
+            self._compare = lambda before, after: compare_rows(profile, before, after)
+        self._deployment_id = ""
+        self._began_us = 0
+        self._before: Marks = {}
+        self._during: list[Marks] = []
+        self._ended_before: frozenset[str] = frozenset()
+        self._asked: list[str] = []
+
+    def before(self) -> None:
+        """Note how things stand, ahead of the fault.
+
+        :raises K2Error: the orchestrator or the watermarks cannot be read, so nothing could be said afterwards.
+        """
+        self._deployment_id = self._runs.deployment(self._name).id
+        self._began_us = utc_us()
+        recent = self._runs.since(self._deployment_id, self._began_us - _MARGIN_US)
+        self._ended_before = frozenset(run.id for run in recent if run.ended)
+        self._before = self._marks()
+
+    def await_running(self, deadline: Deadline) -> FlowRun:
+        """A run that is at work now, for a fault that is to hit one; ``before`` comes first.
+
+        :raises DeadlineExceeded: none began. :raises PrefectError: the orchestrator cannot be asked.
+        """
+        known = {run.id for run in self._runs.under_way(self._deployment_id)}
+        run = await_running(self._runs, self._deployment_id, deadline, ask=self._options.ask_for_run)
+        if self._options.ask_for_run and run.id not in known:
+            self._asked.append(run.id)
+        return run
+
+    def during(self) -> Optional[str]:
+        """Look at the watermarks while the fault is held; returns why that was not possible, never raises."""
+        try:
+            self._during.append(self._marks())
+        except K2Error as error:
+            return str(error)
+        return None
+
+    def observe(self, deadline: Deadline, since: Optional[Bracket] = None) -> ColdSeen:
+        """Watch until the cold tier has caught up or ``deadline`` passes, then compare rows. Never raises K2Error.
+
+        :arg since: when the fault was brought about or healed (monotonic ns): only a run that began then or later is
+            the next one. Without it, that is now.
+        """
+        if since is None:
+            now = monotonic_ns()
+            since = (now, now)
+        since_us = utc_us() - (monotonic_ns() - since[0]) // 1000
+        hunt = NextRun(
+            lambda: self._runs.since(self._deployment_id, self._began_us - _MARGIN_US),
+            self._marks,
+            self._before,
+            since_us,
+            since[0],
+            (lambda: self._runs.ask_for_run(self._deployment_id).id) if self._options.ask_for_run else None,
+        )
+        after = hunt.first_look()
+        hunt.until(deadline, self._options.poll_s)
+        return self._result(hunt, after)
+
+    def _marks(self) -> Marks:
+        rows = self._read().rows
+        return {name: rows.get(name) for name in self._sources} if self._sources else dict(rows)
+
+    def _result(self, hunt: NextRun, after: Optional[Marks]) -> ColdSeen:
+        counts = self._counted(hunt)
+        looks = Looks(self._before, tuple(self._during), after)
+        good, why_held = held(looks, counts.missing, self._options.nothing_commits)
+        failed = sorted(
+            (run for run in hunt.runs.values() if run.failed and run.id not in self._ended_before),
+            key=lambda run: run.started_us or 0,
+        )
+        notes = [hunt.why, f"watermarks: {why_held}", counts.why]
+        plain = {
+            "deployment": self._name,
+            "watermark_before": shown(self._before),
+            "watermark_after": None if hunt.marks is None else shown(hunt.marks),
+            "watermark_held": good,
+            "failed_run": failed[0].plain() if failed else None,
+            "failed_runs": len(failed),
+            "next_run": None if hunt.next_run is None else hunt.next_run.plain(),
+            "asked_for": [*self._asked, *hunt.asked],
+            "duplicates": counts.duplicates,
+            "missing": counts.missing,
+            "differing": counts.differing,
+            "tables": [dict(table) for table in counts.tables],
+            "partial_commit": partial_commit(looks, tuple(self._before)) if failed else None,
+            "why": "; ".join(note for note in notes if note),
+        }
+        return ColdSeen(plain, hunt.caught_up, hunt.completed)
+
+    def _counted(self, hunt: NextRun) -> RowCounts:
+        if not self._options.compare:
+            return RowCounts(None, None, "rows were not compared")
+        if self._compare is None:
+            return RowCounts(None, None, "rows were not compared: k2_tiers has none with store object_store")
+        if hunt.next_run is None or hunt.marks is None:
+            return RowCounts(None, None, "rows were not compared: no run completed after the fault")
+        try:
+            return self._compare(self._before, hunt.marks)
+        except K2Error as error:
+            return RowCounts(None, None, f"rows could not be compared: {error}")
