@@ -53,6 +53,7 @@ class ModeRow:
     verdict: str
     gates: Mapping[str, Gate]
     expected: str
+    points: tuple[str, ...]
     recovery: str
     loss: str
     mechanism: str
@@ -101,12 +102,12 @@ def _mode(mode: str, gates: Mapping[str, Gate], evidence: Mapping[str, Mapping[s
     detail = evidence[recovery["id"]]["detail"] if recovery and recovery["id"] in evidence else {}
     results = detail.get("results") or []
     services = tuple(_service(result, recovery, run_path) for result in results)
-    points = dict.fromkeys(row.point for row in services if row.point)
     return ModeRow(
         mode,
         str(_verdict(tuple(gates.values()))),
         gates,
-        _expected(recovery, tuple(points)),
+        _expected(recovery),
+        tuple(dict.fromkeys(row.point for row in services if row.point)),
         _recovery_of_mode(recovery, results),
         _measured(gates.get("loss")),
         ", ".join(dict.fromkeys(row.mechanism for row in services)) or "-",
@@ -138,10 +139,10 @@ def _reasons(gates: Mapping[str, Gate]) -> tuple[tuple[str, str, str], ...]:
     return tuple((", ".join(words), verdict, reason) for (verdict, reason), words in found.items())
 
 
-def _expected(recovery: Optional[Gate], points: Sequence[str]) -> str:
+def _expected(recovery: Optional[Gate]) -> str:
     if recovery is None or recovery["target"] is None:
         return "-"
-    return f"{recovery['op']} {recovery['target']:g} {recovery['unit']}" + "".join(f", {point}" for point in points)
+    return f"{recovery['op']} {_text(recovery['target'])} {recovery['unit']}"
 
 
 def _recovery_of_mode(gate: Optional[Gate], results: Sequence[Mapping[str, Any]]) -> str:
@@ -237,7 +238,7 @@ def _samples(run_path: Path, name: str) -> Optional[Mapping[str, Any]]:
     except FileNotFoundError:
         return None
     if not isinstance(plain, dict):
-        raise ValueError(f"{name} holds no result")
+        raise TypeError(f"{name} holds no result")
     return plain
 
 

@@ -59,7 +59,7 @@ def draw(plain: Mapping[str, Any], limit: Optional[float]) -> tuple[str, str]:
     notes = []
     if calm:
         notes.append(f"{calm} more sampler{'s' if calm > 1 else ''} saw nothing but answers and are not drawn.")
-    if shown[0] > sampled[0] + 1 or shown[1] < sampled[1] - 1:
+    if shown[0] > sampled[0] + _MARGIN_S or shown[1] < sampled[1] - _MARGIN_S:
         notes.append(f"Sampled from {sampled[0]:.1f} to {sampled[1]:.1f} s; nothing happened in what is not shown.")
     return chart, " ".join(notes)
 

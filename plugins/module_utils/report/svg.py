@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Charts as inline SVG: no script, no file beside the page, colours from the page's own style.
 
-Classes ``s0`` to ``s7`` colour the series, ``t-...`` the states of a timeline; the page defines them for light and dark.
+Classes ``s0`` to ``s7`` colour the series, ``t-...`` what a timeline knows; the page defines them for light and dark.
 Text a chart cannot show (a series without points) is the caller's to say.
 """
 
@@ -182,11 +182,11 @@ def timeline(
     for line, mark in enumerate(marks):
         y, colour = TOP + TEXT_LINE * line, f"s{mark.colour % SERIES_COLOURS}"
         parts.append(_band(x, (mark.low, mark.high), left, y, base, f"band {colour}", mark.label))
-        texts.append(_beside(x, (mark.low, mark.high), left, y, f"mark {colour}", mark.label))
+        texts.append(_beside(x, (mark.low, mark.high), left, y, mark.label))
     if limit:
         y, at = TOP + TEXT_LINE * len(marks), f"{_x(x, limit[0], left):.1f}"
-        parts.append(f'<line class="limit" x1="{at}" x2="{at}" y1="{y}" y2="{base}"/>')
-        texts.append(_beside(x, (limit[0], limit[0]), left, y, "mark limit", limit[1]))
+        parts.append(f'<line class="limit over" x1="{at}" x2="{at}" y1="{y}" y2="{base}"/>')
+        texts.append(_beside(x, (limit[0], limit[0]), left, y, limit[1]))
     # Last, so that no mark is drawn over a label.
     parts += texts
     keys = [("answers", "t-ok"), ("fails", "t-fail"), ("no sample", "t-unknown")]
@@ -207,11 +207,11 @@ def _band(x: Axis, span: tuple[float, float], left: int, top: int, base: int, st
     return f'<rect class="{style}" {place}><title>{escape(told)}</title></rect>'
 
 
-def _beside(x: Axis, span: tuple[float, float], left: int, top: int, style: str, label: str) -> str:
+def _beside(x: Axis, span: tuple[float, float], left: int, top: int, label: str) -> str:
     """A label right of its mark where there is room, else left of it."""
     start, end = _x(x, span[0], left), _x(x, span[1], left)
     place, anchor = (end + 4, "start") if end + 4 + 7 * len(label) <= WIDTH else (start - 4, "end")
-    return f'<text class="{style}" x="{place:.1f}" y="{top + 11}" text-anchor="{anchor}">{escape(label)}</text>'
+    return f'<text class="mark" x="{place:.1f}" y="{top + 11}" text-anchor="{anchor}">{escape(label)}</text>'
 
 
 def _short(name: str) -> str:

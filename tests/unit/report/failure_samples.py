@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import (
     GateResult,
@@ -36,7 +36,7 @@ def lane(
     kind: str,
     expected: str,
     down: Sequence[tuple[float, float]] = (),
-    hole: Optional[tuple[float, float]] = None,
+    hole: tuple[float, float] | None = None,
     until: float = 30.0,
     interval: float = 0.25,
 ) -> dict[str, Any]:
@@ -249,9 +249,7 @@ class Mode:
     name: str
     target: float
     results: list[dict[str, Any]]
-    gates: dict[str, tuple[Verdict, Optional[float], Optional[float], Optional[float], str]] = field(
-        default_factory=dict
-    )
+    gates: dict[str, tuple[Verdict, float | None, float | None, float | None, str]] = field(default_factory=dict)
 
 
 def calm(recovery: tuple[Any, ...]) -> dict[str, Any]:
@@ -277,7 +275,7 @@ def modes() -> list[Mode]:
     )
     hurt = calm((passed, 5.1, 3.5, 5.1, ""))
     hurt["isolation"] = (failed, 1, 1, 1, "grafana failed 4 of 280 samples")
-    crashes = [crash(service, lasted) for service, lasted in zip(HANDLERS, (0.6, 1.1, 0.9))]
+    crashes = [crash(service, lasted) for service, lasted in zip(HANDLERS, (0.6, 1.1, 0.9), strict=True)]
     return [
         Mode("broker_restart", 10, [restart()], calm((passed, 6.0, 4.4, 6.0, ""))),
         Mode("clickhouse_restart", 15, [unproven()], calm((unknown, None, None, None, "no proof: the pid is <41>"))),
@@ -289,7 +287,7 @@ def modes() -> list[Mode]:
     ]
 
 
-def make_run(root: Path, of: Optional[Sequence[Mode]] = None) -> RunDir:
+def make_run(root: Path, of: Sequence[Mode] | None = None) -> RunDir:
     """A run that recorded these modes; by default all of them."""
     chosen = modes() if of is None else of
     whole = [
@@ -330,5 +328,5 @@ def _summary(run: RunDir, plain: dict[str, Any]) -> dict[str, Any]:
     """A plain result as its evidence keeps it: without the samples, which lie in a file of their own."""
     name = f"samples/S3.{plain['mode']}.{plain['service']}.json"
     (run.path / name).write_text(json.dumps(plain), encoding="utf-8")
-    kept = "service t1_s t2_s t3_s t4_s recovery shorter_than_s mechanism proof detection plan problems".split()
-    return {key: plain[key] for key in kept} | {"samples_file": name}
+    left_out = {"lanes", "drain", "cold", "restored"}
+    return {key: value for key, value in plain.items() if key not in left_out} | {"samples_file": name}
