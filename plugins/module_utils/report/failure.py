@@ -166,12 +166,13 @@ def _measured(gate: Optional[Gate]) -> str:
 def _noticed_by_all(results: Sequence[Mapping[str, Any]]) -> str:
     """When the slowest health check noticed; one that did not notice is not hidden by those that did."""
     spans = [(result["detection"] or {}).get("health") for result in results]
-    if not spans:
-        return "-"
-    missed = sum(span is None for span in spans)
+    noticed = [span for span in spans if span is not None]
+    missed = len(spans) - len(noticed)
     if missed:
         return "not noticed" if len(spans) == 1 else f"not noticed in {missed} of {len(spans)}"
-    low, high = max(spans, key=lambda span: float(span[1]))
+    if not noticed:
+        return "-"
+    low, high = max(noticed, key=lambda span: float(span[1]))
     return _interval(low, high)
 
 

@@ -30,8 +30,7 @@ def draw(plain: Mapping[str, Any], limit: Optional[float]) -> tuple[str, str]:
     """The chart of a plain result, and what it does not show, in words. Empty chart where nothing was sampled."""
     zero, width, label = _zero(plain)
     base = (plain["baseline_start_ns"] - zero) / 1e9
-    lanes = [(lane, _stretches(lane, base)) for lane in plain["lanes"]]
-    lanes = [(lane, stretches) for lane, stretches in lanes if stretches]
+    lanes = [(lane, stretches(lane, base)) for lane in plain["lanes"] if lane["samples"]]
     if not lanes:
         return "", "Nothing was sampled."
     drawn = sorted(
@@ -85,7 +84,7 @@ def _shade(plain: Mapping[str, Any], zero: int) -> Optional[Span]:
     return (low - zero) / 1e9, (high - zero) / 1e9
 
 
-def _stretches(lane: Mapping[str, Any], base: float) -> list[Stretch]:
+def stretches(lane: Mapping[str, Any], base: float) -> list[Stretch]:
     """Samples joined to stretches. A sample holds until the next one starts; before a hole, until its own end."""
     found: list[Stretch] = []
     samples = [(base + start / 1e3, base + end / 1e3, ok, error) for start, end, ok, error in lane["samples"]]
