@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Render a run: Markdown, one self-contained HTML page, JUnit XML and a baseline for later runs.
 
-All of it from ``results.json``, ``run.json`` and ``evidence/`` alone.
+All of it from ``results.json``, ``run.json``, ``evidence/`` and the sample files that the evidence names, alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..verdict.baseline import baseline_of
 from ..verdict.catalogue import STEPS
 from ..verdict.gate import Verdict
 from ..verdict.rundir import EVIDENCE, RUN, RunDir
+from .failure import failure_section
 from .latency import latency_sections
 
 REPORT = "report"
@@ -59,6 +60,7 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             "steps": _steps(results),
             "counts": _counts(results),
             "latency": latency_sections(results["gates"], evidence),
+            "failures": failure_section(results["gates"], evidence, run.path),
         }
         out = run.path / REPORT
         out.mkdir(exist_ok=True)
@@ -143,6 +145,7 @@ def _environment(templates: Path) -> jinja2.Environment:
     environment.filters["cell"] = _markdown_cell
     environment.filters["mib"] = lambda value: "-" if value is None else f"{value / 2**20:,.0f}"
     environment.filters["duration"] = duration
+    environment.filters["span"] = span
     environment.filters["rounded"] = lambda value: "-" if value is None else f"{round(value):,}"
     return environment
 
@@ -154,6 +157,11 @@ def number(value: float | None) -> str:
     if isinstance(value, int) or float(value).is_integer() or abs(value) >= 1000:
         return f"{round(value):,}"
     return f"{value:.4g}"
+
+
+def span(bounds: tuple[float, float] | None) -> str:
+    """An interval that contains the truth, ``-`` for none."""
+    return "-" if bounds is None else f"{number(bounds[0])} .. {number(bounds[1])}"
 
 
 def duration(seconds: float | None) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Charts as inline SVG: no script, no file beside the page, colours from the page's own style.
 
-Classes ``s0`` to ``s7`` colour the series; the page defines them for light and dark. Text a chart cannot show (a series
-without points) is the caller's to say.
+Classes ``s0`` to ``s7`` colour the series, ``t-...`` what a timeline knows; the page defines them for light and dark.
+Text a chart cannot show (a series without points) is the caller's to say.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from html import escape
 from typing import Optional
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 28, 12, 40
 SERIES_COLOURS = 8
+# A timeline's rows, the lines of text above them, and the most its names may take of the width.
+ROW, TEXT_LINE, MOST_LEFT, MOST_NAME = 18, 15, 236, 34
 
 Point = tuple[float, float]
 
@@ -37,6 +40,35 @@ class Axis:
     label: str
     ticks: Sequence[tuple[float, str]]
     place: Callable[[float], float]
+
+
+class Condition(str, Enum):
+    """What is known of a stretch of time; also told by its height, for readers who see no colours."""
+
+    OK = "ok"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a timeline's row in data units; ``told`` is shown on hovering."""
+
+    low: float
+    high: float
+    condition: Condition
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An event known to lie between ``low`` and ``high``; ``meaning`` goes into the legend."""
+
+    label: str
+    low: float
+    high: float
+    colour: int
+    meaning: str
 
 
 def linear_axis(label: str, low: float, high: float, target_ticks: int = 6) -> Axis:
@@ -91,7 +123,10 @@ def line_chart(
         parts.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         place = f'x="{WIDTH - RIGHT - 4}" y="{at - 5:.1f}" text-anchor="end"'
         parts.append(f'<text class="limit" {place}>{escape(limit_label)}</text>')
-    return _figure([*parts, "</svg>"], [(line.name, line.colour, line.dashed) for line in series])
+    return _figure(
+        [*parts, "</svg>"],
+        [(line.name, f"s{line.colour % SERIES_COLOURS}{' dashed' if line.dashed else ''}") for line in series],
+    )
 
 
 def stacked_bars(
@@ -114,44 +149,110 @@ def stacked_bars(
     if limit is not None:
         at = _x(x, limit)
         parts.append(f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-    return _figure([*parts, "</svg>"], [(name, index, False) for index, name in enumerate(names)])
+    return _figure([*parts, "</svg>"], [(name, f"s{index % SERIES_COLOURS}") for index, name in enumerate(names)])
 
 
-def _frame(title: str, x: Axis, y: Optional[Axis], height: int) -> list[str]:
+def timeline(
+    title: str,
+    rows: Sequence[tuple[str, Sequence[Stretch]]],
+    x: Axis,
+    shade: Optional[tuple[float, float]] = None,
+    marks: Sequence[Mark] = (),
+    limit: Optional[tuple[float, str]] = None,
+) -> str:
+    """A row of stretches per name over a common axis of time.
+
+    ``shade`` is the time of the fault, ``marks`` are drawn over all rows as wide as they are uncertain, ``limit`` is a
+    vertical line with its label. Each text above the rows has a line of its own, so none covers another.
+    """
+    left = max(LEFT, min(MOST_LEFT, 20 + 7 * max((len(name) for name, _ in rows), default=0)))
+    top = TOP + TEXT_LINE * (len(marks) + (limit is not None)) + 4
+    height = top + ROW * len(rows) + BOTTOM
+    base = height - BOTTOM
+    parts = _frame(title, x, None, height, left, top)
+    if shade:
+        parts.append(_band(x, shade, left, top, base, "t-fault", "fault"))
+    for index, (name, stretches) in enumerate(rows):
+        middle = top + ROW * index + ROW // 2
+        parts.append(f'<text x="{left - 8}" y="{middle}" dy="4" text-anchor="end">{_short(name)}</text>')
+        for one in stretches:
+            if x.place(one.high) > 0 and x.place(one.low) < 1:
+                parts.append(_stretch(x, one, left, middle))
+    texts = []
+    for line, mark in enumerate(marks):
+        y, colour = TOP + TEXT_LINE * line, f"s{mark.colour % SERIES_COLOURS}"
+        parts.append(_band(x, (mark.low, mark.high), left, y, base, f"band {colour}", mark.label))
+        texts.append(_beside(x, (mark.low, mark.high), left, y, mark.label))
+    if limit:
+        y, at = TOP + TEXT_LINE * len(marks), f"{_x(x, limit[0], left):.1f}"
+        parts.append(f'<line class="limit over" x1="{at}" x2="{at}" y1="{y}" y2="{base}"/>')
+        texts.append(_beside(x, (limit[0], limit[0]), left, y, limit[1]))
+    # Last, so that no mark is drawn over a label.
+    parts += texts
+    keys = [("answers", "t-ok"), ("fails", "t-fail"), ("no sample", "t-unknown")]
+    keys += [("fault", "t-fault")] if shade else []
+    return _figure([*parts, "</svg>"], [*keys, *((mark.meaning, f"s{mark.colour % SERIES_COLOURS}") for mark in marks)])
+
+
+def _stretch(x: Axis, one: Stretch, left: int, middle: int) -> str:
+    tall = {Condition.OK: 8, Condition.FAIL: 14, Condition.UNKNOWN: 4}[one.condition]
+    start, end = _x(x, one.low, left), _x(x, one.high, left)
+    place = f'x="{start:.1f}" y="{middle - tall // 2}" width="{max(end - start, 1.0):.1f}" height="{tall}"'
+    return f'<rect class="bar t-{one.condition.value}" {place}><title>{escape(one.told)}</title></rect>'
+
+
+def _band(x: Axis, span: tuple[float, float], left: int, top: int, base: int, style: str, told: str) -> str:
+    start, end = _x(x, span[0], left), _x(x, span[1], left)
+    place = f'x="{start:.1f}" y="{top}" width="{max(end - start, 1.5):.1f}" height="{base - top}"'
+    return f'<rect class="{style}" {place}><title>{escape(told)}</title></rect>'
+
+
+def _beside(x: Axis, span: tuple[float, float], left: int, top: int, label: str) -> str:
+    """A label right of its mark where there is room, else left of it."""
+    start, end = _x(x, span[0], left), _x(x, span[1], left)
+    place, anchor = (end + 4, "start") if end + 4 + 7 * len(label) <= WIDTH else (start - 4, "end")
+    return f'<text class="mark" x="{place:.1f}" y="{top + 11}" text-anchor="{anchor}">{escape(label)}</text>'
+
+
+def _short(name: str) -> str:
+    """A name that fits beside its row: its ends tell more than its middle; the whole of it on hovering."""
+    half = (MOST_NAME - 3) // 2
+    shown = name if len(name) <= MOST_NAME else f"{name[:half]}...{name[-half:]}"
+    return escape(shown) if shown == name else f"{escape(shown)}<title>{escape(name)}</title>"
+
+
+def _frame(title: str, x: Axis, y: Optional[Axis], height: int, left: int = LEFT, top: int = TOP) -> list[str]:
     base = height - BOTTOM
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}">',
         f"<title>{escape(title)}</title>",
     ]
     for value, label in x.ticks:
-        at = f"{_x(x, value):.1f}"
-        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{base}"/>')
+        at = f"{_x(x, value, left):.1f}"
+        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{top}" y2="{base}"/>')
         parts.append(f'<text x="{at}" y="{base + 16}" text-anchor="middle">{escape(label)}</text>')
     for value, label in y.ticks if y else ():
         at = f"{_y(y, value, height):.1f}" if y else ""
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
+        parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at}" dy="4" text-anchor="end">{escape(label)}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (left + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{escape(x.label)}</text>')
     if y:
-        across = (TOP + base) / 2
+        across = (top + base) / 2
         parts.append(
             f'<text transform="rotate(-90)" x="{-across}" y="14" text-anchor="middle">{escape(y.label)}</text>'
         )
     return parts
 
 
-def _figure(svg: Sequence[str], keys: Sequence[tuple[str, int, bool]]) -> str:
-    """The chart with its legend: name, colour and whether the line is dashed."""
-    legend = "".join(
-        f'<span><i class="s{colour % SERIES_COLOURS}{" dashed" if dashed else ""}"></i>{escape(name)}</span>'
-        for name, colour, dashed in keys
-    )
+def _figure(svg: Sequence[str], keys: Sequence[tuple[str, str]]) -> str:
+    """The chart with its legend: names and the classes that colour them."""
+    legend = "".join(f'<span><i class="{style}"></i>{escape(name)}</span>' for name, style in keys)
     return f'<figure>{"".join(svg)}<figcaption class="legend">{legend}</figcaption></figure>'
 
 
-def _x(axis: Axis, value: float) -> float:
-    return LEFT + min(1.0, max(0.0, axis.place(value))) * (WIDTH - LEFT - RIGHT)
+def _x(axis: Axis, value: float, left: int = LEFT) -> float:
+    return left + min(1.0, max(0.0, axis.place(value))) * (WIDTH - left - RIGHT)
 
 
 def _y(axis: Axis, value: float, height: int) -> float:

@@ -15,12 +15,16 @@ from ansible_collections.k2.hardening.plugins.module_utils.report.svg import (
     TOP,
     WIDTH,
     Axis,
+    Condition,
+    Mark,
     Series,
+    Stretch,
     line_chart,
     linear_axis,
     log_axis,
     percentile_axis,
     stacked_bars,
+    timeline,
 )
 
 
@@ -128,11 +132,60 @@ def test_bars_follow_each_other_and_names_keep_their_colour() -> None:
     assert float(limit.attrib["x1"]) == LEFT + (WIDTH - LEFT - RIGHT) / 2
 
 
+def test_a_timeline_clips_what_is_outside_and_tells_conditions_by_height_too() -> None:
+    row = [
+        Stretch(-50, -5, Condition.FAIL),
+        Stretch(-5, 4, Condition.OK),
+        Stretch(4, 5, Condition.UNKNOWN),
+        Stretch(5, 60, Condition.FAIL),
+    ]
+    chart = tree(timeline("t", [("db", row)], linear_axis("s", 0, 10)))
+    bars = [each.attrib for each in chart.iter("rect")]
+    assert [bar["class"] for bar in bars] == ["bar t-ok", "bar t-unknown", "bar t-fail"]
+    assert len({bar["height"] for bar in bars}) == 3
+    assert all(float(bar["x"]) + float(bar["width"]) <= WIDTH - RIGHT + 0.1 for bar in bars)
+
+
+def test_a_short_failure_is_not_too_thin_to_see() -> None:
+    chart = tree(timeline("t", [("db", [Stretch(5, 5.0001, Condition.FAIL)])], linear_axis("s", 0, 3600)))
+    (bar,) = chart.iter("rect")
+    assert float(bar.attrib["width"]) >= 1
+
+
+@pytest.mark.parametrize("at", [0.0, 5.0, 9.9, 10.0])
+def test_labels_of_a_timeline_stay_inside_and_each_on_a_line_of_its_own(at: float) -> None:
+    marks = [Mark(f"T{n} {at} .. {at} s", at, at, n, f"m{n}") for n in range(3)]
+    row = [Stretch(0, 10, Condition.OK)]
+    chart = tree(timeline("t", [("db", row)], linear_axis("s", 0, 10), (2, 3), marks, (at, "target")))
+    labels = [each for each in chart.iter("text") if each.attrib.get("class") == "mark"]
+    assert len({each.attrib["y"] for each in labels}) == len(labels) == 4
+    for each in labels:
+        width = 7 * len(each.text or "")
+        left = float(each.attrib["x"]) - (width if each.attrib["text-anchor"] == "end" else 0)
+        assert left >= 0
+        assert left + width <= WIDTH
+    keys = ["".join(key.itertext()) for key in chart.iter("span")]
+    assert keys == ["answers", "fails", "no sample", "fault", "m0", "m1", "m2"]
+
+
+def test_a_long_name_keeps_its_ends_and_is_whole_on_hovering() -> None:
+    name = "a-service-with-a-very-long-name-of-its-own in the second region"
+    chart = tree(timeline("t", [(name, [])], linear_axis("s", 0, 10)))
+    (text,) = [each for each in chart.iter("text") if each.find("title") is not None]
+    assert text.findtext("title") == name
+    assert (text.text or "").startswith("a-service-with")
+    assert (text.text or "").endswith("second region")
+    assert len(text.text or "") <= 34
+
+
 def test_what_a_platform_calls_itself_is_text() -> None:
     bad = '<b "x">&'
     line = line_chart(bad, [Series(bad, [(0, 0)], 0)], linear_axis(bad, 0, 1), linear_axis(bad, 0, 1), 1, bad)
     bars = stacked_bars(bad, [(bad, [(bad, 1.0)])], linear_axis(bad, 0, 1))
-    for chart in (line, bars):
+    mark = Mark(bad, 0, 1, 0, bad)
+    row = [Stretch(0, 1, Condition.FAIL, bad)]
+    times = timeline(bad, [(bad, row)], linear_axis(bad, 0, 1), (0, 1), [mark], (1, bad))
+    for chart in (line, bars, times):
         assert "<b" not in chart
         svg = tree(chart).find("svg")
         assert svg is not None
