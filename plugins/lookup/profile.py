@@ -35,11 +35,12 @@ _raw:
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.k2.hardening.plugins.module_utils.profile.names import PREFIX, check_names
@@ -48,14 +49,18 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
-def role_variables(roles: Path = _ROLES) -> set[str]:
-    """The options that the roles' argument specs declare: the one place where a role's variables are listed."""
+@cache
+def role_variables(roles: Path = _ROLES) -> frozenset[str]:
+    """The options that the roles' argument specs declare: the one place where a role's variables are listed.
+
+    Kept, and read by libyaml where that is there: a task may look the profile up several times.
+    """
     names: set[str] = set()
     for path in sorted(roles.glob("*/meta/argument_specs.y*ml")):
-        specs = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("argument_specs", {})
+        specs = (yaml_load(path.read_text(encoding="utf-8")) or {}).get("argument_specs", {})
         for entry_point in specs.values():
             names.update(entry_point.get("options") or {})
-    return names
+    return frozenset(names)
 
 
 def _plain(value: Any) -> Any:

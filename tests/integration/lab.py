@@ -56,3 +56,15 @@ class Lab:
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def settle(self) -> None:
+        """Wait until all services are ready and trades are in the candles: `lab_up` without writing its configuration.
+
+        Raises AssertionError with the reason when that does not come about.
+        """
+        command = [sys.executable, "-m", "k2lab.control", "up", "--lab-dir", str(self.directory)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "lab"), "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr

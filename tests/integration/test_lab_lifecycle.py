@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a lab: up, up again, changed, broken, interrupted, down; and never a process left behind.
 
-Runs a lab of its own, on free ports, beside that of the session.
+Runs a lab of its own, on free ports, beside that of the session. A start takes longer than most of what is tested:
+tests that need a running lab come first, then those that need a stopped one.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class LabUnderTest:
         self.root = root
         self.lab = Lab.at(directory)
         self.supervisor = Supervisor(self.lab)
+        self._brought_up: set[int] = set()
 
     def command(self, playbook: str, **variables: object) -> list[str]:
         # What is tested here does not depend on what runs: the hot path starts faster than the whole lab.
@@ -76,7 +78,9 @@ class LabUnderTest:
         return Play(outcome.returncode, outcome.stdout + outcome.stderr)
 
     def up(self, **variables: object) -> Play:
-        return self.play("lab_up", **variables)
+        play = self.play("lab_up", **variables)
+        self._brought_up = self.processes() if play.code == 0 and not variables else set()
+        return play
 
     def down(self, **variables: object) -> Play:
         return self.play("lab_down", **variables)
@@ -92,6 +96,14 @@ class LabUnderTest:
         assert done.returncode in (0, 1, 3), done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    def processes(self) -> set[int]:
+        return {process.pid for process in processes.of_lab(self.lab)}
+
+    @property
+    def is_as_brought_up(self) -> bool:
+        """Whether the last thing done was an `up` without variables of its own, and just its processes run."""
+        return bool(self._brought_up) and self.processes() == self._brought_up
 
     def left(self) -> list[str]:
         return [processes.describe(process) for process in processes.of_lab(self.lab)]
@@ -133,15 +145,19 @@ def lab(project_root: Path) -> Iterator[LabUnderTest]:
 
 @pytest.fixture
 def running(lab: LabUnderTest) -> LabUnderTest:
-    play = lab.up()
-    assert play.code == 0, play.output
+    """The lab, up; brought up where the test before has not left it just so."""
+    if not lab.is_as_brought_up:
+        play = lab.up()
+        assert play.code == 0, play.output
     return lab
 
 
 @pytest.fixture
 def stopped(lab: LabUnderTest) -> LabUnderTest:
-    play = lab.down()
-    assert play.code == 0, play.output
+    """The lab with nothing running; taken down where the test before has left something."""
+    if lab.left():
+        play = lab.down()
+        assert play.code == 0, play.output
     return lab
 
 
@@ -157,6 +173,72 @@ def test_a_changed_variable_restarts_only_what_it_concerns(running: LabUnderTest
     assert running.up(k2_lab_processor_linger_ms=90).code == 0
     after = running.pids()
     assert {name for name in before if before[name] != after[name]} == {"silver-processor"}
+
+
+def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest, tmp_path: Path) -> None:
+    hot = running.pids()
+    assert running.up(k2_lab_parts=["monitoring"]).code == 0
+    assert hot.items() < running.pids().items(), "what ran goes on running"
+    assert "alert-receiver" in running.pids()
+    play = running.up()
+    assert play.code == 0, play.output
+    assert running.pids() == hot
+    assert running.unavailable()["alert-receiver"] == "part monitoring is left out by k2_lab_parts"
+    status = running.status(tmp_path)
+    assert status["services"]["alert-receiver"]["not_available"] == running.unavailable()["alert-receiver"]
+    assert not [name for name, each in status["services"].items() if not each["ready"] and not each["not_available"]]
+
+
+def test_passwords_are_the_owners_alone(running: LabUnderTest) -> None:
+    secret = running.lab.secrets / "clickhouse_default"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert running.lab.configuration.stat().st_mode & 0o777 == 0o600
+    for process in processes.of_lab(running.lab):
+        assert secret.read_text().strip() not in " ".join(process.cmdline())
+
+
+def test_up_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> None:
+    orphans = running.pids()
+    running.kill_supervisord()
+    assert running.left()
+    play = running.up()
+    assert play.code == 0, play.output
+    assert not set(orphans.values()) & set(running.pids().values())
+    assert all(program.state is State.RUNNING for program in running.supervisor.programs().values())
+
+
+def test_down_leaves_nothing_and_may_be_repeated(running: LabUnderTest) -> None:
+    first = running.down()
+    assert (first.code, first.changed) == (0, 1), first.output
+    assert running.left() == []
+    again = running.down()
+    assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_an_unknown_part_is_refused(stopped: LabUnderTest) -> None:
+    play = stopped.up(k2_lab_parts=["hot-dogs"])
+    assert play.code != 0
+    assert "hot-dogs" in play.output
+    assert stopped.left() == []
+
+
+def test_a_taken_port_is_told_with_its_holder_before_anything_starts(stopped: LabUnderTest) -> None:
+    port = stopped.base_port + 13
+    with socket.create_server(("127.0.0.1", port)):
+        play = stopped.up()
+    assert play.code != 0
+    assert f"port {port} is taken by pid {os.getpid()}" in play.output
+    assert stopped.left() == []
+
+
+def test_a_service_that_dies_at_start_is_told_with_its_log_and_all_is_stopped(stopped: LabUnderTest) -> None:
+    play = stopped.up(
+        k2_lab_kafka={"heap_min": "1k", "heap_max": "1k", "retention_hours": 1, "retention_bytes": 1 << 26}
+    )
+    assert play.code != 0
+    assert "kafka to stay up" in play.output
+    assert "Too small" in play.output, "the broker's own words"
+    assert stopped.left() == []
 
 
 def test_what_cannot_be_had_or_does_not_start_is_told_and_the_rest_comes_up(
@@ -183,83 +265,6 @@ def test_what_cannot_be_had_or_does_not_start_is_told_and_the_rest_comes_up(
     assert running["alert-receiver"] > 0, "needs nothing that is missing"
 
 
-def test_a_part_that_is_left_out_is_stopped_and_told(running: LabUnderTest, tmp_path: Path) -> None:
-    hot = running.pids()
-    assert running.up(k2_lab_parts=["monitoring"]).code == 0
-    assert hot.items() < running.pids().items(), "what ran goes on running"
-    assert "alert-receiver" in running.pids()
-    play = running.up()
-    assert play.code == 0, play.output
-    assert running.pids() == hot
-    assert running.unavailable()["alert-receiver"] == "part monitoring is left out by k2_lab_parts"
-    status = running.status(tmp_path)
-    assert status["services"]["alert-receiver"]["not_available"] == running.unavailable()["alert-receiver"]
-    assert not [name for name, each in status["services"].items() if not each["ready"] and not each["not_available"]]
-
-
-def test_an_unknown_part_is_refused(stopped: LabUnderTest) -> None:
-    play = stopped.up(k2_lab_parts=["hot-dogs"])
-    assert play.code != 0
-    assert "hot-dogs" in play.output
-    assert stopped.left() == []
-
-
-def test_passwords_are_the_owners_alone(running: LabUnderTest) -> None:
-    secret = running.lab.secrets / "clickhouse_default"
-    assert secret.stat().st_mode & 0o777 == 0o600
-    assert running.lab.configuration.stat().st_mode & 0o777 == 0o600
-    for process in processes.of_lab(running.lab):
-        assert secret.read_text().strip() not in " ".join(process.cmdline())
-
-
-def test_up_ends_the_orphans_of_a_killed_supervisord(running: LabUnderTest) -> None:
-    orphans = running.pids()
-    running.kill_supervisord()
-    assert running.left()
-    play = running.up()
-    assert play.code == 0, play.output
-    assert not set(orphans.values()) & set(running.pids().values())
-    assert all(program.state is State.RUNNING for program in running.supervisor.programs().values())
-
-
-def test_down_ends_the_orphans_of_a_killed_supervisord_of_a_whole_lab(stopped: LabUnderTest) -> None:
-    # Some programs of the other parts have children, and users, of their own.
-    begun = stopped.up(k2_lab_parts=["cold", "monitoring"])
-    assert begun.code == 0, begun.output
-    assert stopped.unavailable() == {}, "run make setup"
-    stopped.kill_supervisord()
-    play = stopped.down()
-    assert play.code == 0, play.output
-    assert stopped.left() == []
-
-
-def test_down_leaves_nothing_and_may_be_repeated(running: LabUnderTest) -> None:
-    first = running.down()
-    assert (first.code, first.changed) == (0, 1), first.output
-    assert running.left() == []
-    again = running.down()
-    assert (again.code, again.changed) == (0, 0), again.output
-
-
-def test_a_taken_port_is_told_with_its_holder_before_anything_starts(stopped: LabUnderTest) -> None:
-    port = stopped.base_port + 13
-    with socket.create_server(("127.0.0.1", port)):
-        play = stopped.up()
-    assert play.code != 0
-    assert f"port {port} is taken by pid {os.getpid()}" in play.output
-    assert stopped.left() == []
-
-
-def test_a_service_that_dies_at_start_is_told_with_its_log_and_all_is_stopped(stopped: LabUnderTest) -> None:
-    play = stopped.up(
-        k2_lab_kafka={"heap_min": "1k", "heap_max": "1k", "retention_hours": 1, "retention_bytes": 1 << 26}
-    )
-    assert play.code != 0
-    assert "kafka to stay up" in play.output
-    assert "Too small" in play.output, "the broker's own words"
-    assert stopped.left() == []
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_an_interrupted_up_is_recovered_by_the_next(stopped: LabUnderTest, number: signal.Signals) -> None:
     play = subprocess.Popen(
@@ -276,6 +281,17 @@ def test_an_interrupted_up_is_recovered_by_the_next(stopped: LabUnderTest, numbe
     recovered = stopped.up()
     assert recovered.code == 0, recovered.output
     assert len(stopped.left()) == len(stopped.pids()) + 1, "each program once, and supervisord"
+
+
+def test_down_ends_the_orphans_of_a_killed_supervisord_of_a_whole_lab(stopped: LabUnderTest) -> None:
+    # Some programs of the other parts have children, and users, of their own.
+    begun = stopped.up(k2_lab_parts=["cold", "monitoring"])
+    assert begun.code == 0, begun.output
+    assert stopped.unavailable() == {}, "run make setup"
+    stopped.kill_supervisord()
+    play = stopped.down()
+    assert play.code == 0, play.output
+    assert stopped.left() == []
 
 
 def test_purge_removes_the_lab_but_never_another_directory(stopped: LabUnderTest, tmp_path: Path) -> None:

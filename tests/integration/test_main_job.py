@@ -50,7 +50,7 @@ def stopped_handler(lab: Lab) -> Iterator[str]:
         yield name
     finally:
         supervisorctl(lab, "start", name)
-        lab.playbook("lab_up")
+        lab.settle()
 
 
 def test_a_healthy_lab_passes_and_leaves_a_report(lab: Lab, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_interrupted_run_says_so(lab: Lab, tmp_path: Path, number: signal.Sig
         assert process.wait(timeout=30) != 0
     finally:
         supervisorctl(lab, "start", silent)
-        lab.playbook("lab_up")
+        lab.settle()
     run = results(tmp_path)
     assert run["state"] == "interrupted"
     assert run["verdict"] == "INCONCLUSIVE"
