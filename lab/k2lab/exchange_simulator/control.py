@@ -15,7 +15,7 @@ POST /load    {"trades_per_second": n, "seconds": n, "schedule"?, "seed"?: 1, "s
               replace the base rate for `seconds` by a schedule fixed in advance, whose counts are the answer; be silent
               for `quiet_before_s` before and `quiet_after_s` after; return to the base rate. The rate is the total and
               is split equally.
-POST /load/stop                             send no more of the run; its quiet follows
+POST /load/stop                             the run ends now, as if ordered so; its quiet follows
 POST /load/end                              end the run and its quiet at once
 GET  /load    state of the current or last run: waiting, running, quiet, finished, ended early, or none; by exchange
               what was scheduled, sent, unsent and heard (had a listener); lateness (ms) as a DDSketch; CPU seconds

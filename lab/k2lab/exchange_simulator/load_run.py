@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from k2lab.exchange_simulator.driver import Driver
@@ -96,10 +96,17 @@ class LoadRun:
             self._return(State.FINISHED if self.state is State.QUIET else State.ENDED_EARLY)
 
     def stop(self) -> None:
-        """Send no more, as if the run had been ordered no longer, and begin its quiet; no effect unless it sends."""
-        if self.state is State.RUNNING:
+        """End the run now as if it had been ordered no longer: what is late is sent, then its quiet begins.
+
+        No effect unless it sends, or when its time is over anyway.
+        """
+        seconds = time.monotonic() - self._start
+        if self.state is State.RUNNING and seconds < self.order.seconds:
             self._timer.cancel()
-            self._begin_quiet()
+            self.order = replace(self.order, seconds=seconds)
+            for schedule in self._schedules.values():
+                schedule.cut(self._start + seconds)
+            self._drain()
 
     def status(self) -> dict[str, object]:
         """What GET /load tells."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from k2lab.exchange_simulator.lateness import Lateness
@@ -82,6 +83,11 @@ class LoadSchedule:
         self.heard += heard
         for at in due:
             self.lateness.add((sent - at) * 1000)
+
+    def cut(self, end: float) -> None:
+        """Make the run end at `end` (monotonic seconds), as if it had been ordered so: later trades are not due."""
+        end_us = round((end - self._start) * 1e6)
+        del self._due_us[max(self._taken, bisect_left(self._due_us, end_us)) :]
 
     def give_up(self) -> None:
         """Send no more; what is left was never sent."""
