@@ -270,11 +270,11 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.load.request 
     Request,
     Source,
     plan,
-    require_confirmed,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.run import run_load
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.schedule import WHOLE, Arrivals, Share
 from ansible_collections.k2.hardening.plugins.module_utils.profile.arguments import profile_argument
+from ansible_collections.k2.hardening.plugins.module_utils.profile.confirm import require_confirmed
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 
@@ -318,7 +318,7 @@ def _answer(module: AnsibleModule, stop: threading.Event) -> dict[str, Any]:
     params = module.params
     profile = parse_profile(params["profile"])
     if not module.check_mode:
-        require_confirmed(profile, params["confirm"])
+        require_confirmed(profile, params["confirm"], "a load")
     if params["state"] == "absent":
         cleanup = remove_loads(profile, Path(params["state_dir"]), only_look=module.check_mode)
         return {"changed": cleanup.changed, "cleanup": asdict(cleanup)}

@@ -20,12 +20,13 @@ from ...core.clock import Deadline, monotonic_ns, utc_us
 from ...core.errors import K2Error
 from ...fault.journal import Journal
 from ...platform.clickhouse import ClickHouseClient
+from ...profile.confirm import require_confirmed
 from ...profile.model import Profile, Tier
 from ..load.cleanup import symbol_columns, symbol_condition
 from ..load.generator import Generator, Sending, Stream
 from ..load.leftover import parameters
 from ..load.records import Trade, from_trade
-from ..load.request import RequestError, require_confirmed, section
+from ..load.request import RequestError, section
 from ..load.schedule import WHOLE, Arrivals, draw
 from .model import Span
 from .probe import INTERVAL_S
@@ -91,7 +92,7 @@ class Canary:
 
     def __init__(self, profile: Profile, wish: CanaryWish, window: Span, limits: Limits) -> None:
         """:raises K2Error: not confirmed, or not possible on this platform."""
-        require_confirmed(profile, wish.confirm)
+        require_confirmed(profile, wish.confirm, "a canary")
         records = section(profile).records
         if profile.broker is None or profile.clickhouse is None or wish.exchange not in records:
             raise RequestError(

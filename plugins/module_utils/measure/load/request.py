@@ -72,20 +72,6 @@ class Plan:
     ends: str
 
 
-def require_confirmed(profile: Profile, confirm: Optional[str]) -> None:
-    """Refuse to change anything unless the platform's name is said back.
-
-    :raises RequestError: it is not.
-    """
-    if confirm != profile.platform.name:
-        raise RequestError(
-            "a load changes the platform",
-            expected=f"confirm to say its name, {profile.platform.name!r}",
-            seen=repr(confirm),
-            action=f"-e k2_confirm={profile.platform.name}, if that is the platform you mean",
-        )
-
-
 def section(profile: Profile) -> Load:
     """The profile's ``k2_load``.
 

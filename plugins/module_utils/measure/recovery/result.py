@@ -3,27 +3,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Optional
 
+from ...profile.model import RecoveryPoint
 from .combine import Expectation, Recovery
 from .model import Lane, Moment, Span
 from .timeline import Outage
 
 _NS_PER_MS = 1e6
 NO_PROOF = "shows nothing"
-
-
-class Point(enum.Enum):
-    """When a platform counts as recovered: it serves (T2), has worked off what came meanwhile (T3), or its cold tier
-    has caught up (T4).
-    """
-
-    SERVED = "served"
-    DRAINED = "drained"
-    NEXT_RUN = "next_run"
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class LaneResult:
 class RecoveryAt:
     """The recovery that a gate decides on: at which point, and within which bounds."""
 
-    point: Point
+    point: RecoveryPoint
     span: Span
 
     def to_plain(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.load.request 
     RequestError,
     Source,
     plan,
-    require_confirmed,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.schedule import Arrivals, Share
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
@@ -96,10 +95,3 @@ def test_a_profile_that_does_not_allow_it_says_so(changed: dict[str, Any], reque
 def test_absurd_rates_of_the_profile_are_refused_by_the_profile(rate: object) -> None:
     with pytest.raises(K2Error, match=r"k2_load\.rates\.busy"):
         profile(k2_load={**LOAD, "rates": {"busy": rate}})
-
-
-@pytest.mark.parametrize("said", [None, "", "Spot", "k2-lab"])
-def test_only_the_platforms_name_confirms(said: str | None) -> None:
-    with pytest.raises(RequestError, match="k2_confirm=spot"):
-        require_confirmed(profile(), said)
-    require_confirmed(profile(), "spot")

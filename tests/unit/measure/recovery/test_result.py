@@ -10,10 +10,10 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.mode
 from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.result import (
     FailureResult,
     LaneResult,
-    Point,
     RecoveryAt,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.timeline import outage_of
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import RecoveryPoint
 
 from .test_timeline import ZERO, looks
 
@@ -24,7 +24,7 @@ RESULT = FailureResult(
     duration_s=0.0, plan={"action": "kill"}, zero="injection", baseline_start_ns=8_000_000_000, injected=ZERO,
     healed=None, ended_ns=20_000_000_000, proof={"proven": True, "what": "another pid"}, mechanism="healed itself",
     lanes=(LaneResult(LANE, Expectation.FAILS, OUTAGE),), t1=OUTAGE.t1, t2=OUTAGE.t2, t3=None, t4=None,
-    recovery=RecoveryAt(Point.SERVED, Span(2.0, 3.0)), platform=combine({"service:a": OUTAGE}),
+    recovery=RecoveryAt(RecoveryPoint.SERVED, Span(2.0, 3.0)), platform=combine({"service:a": OUTAGE}),
     detection=OUTAGE.symptom, drain=None, cold=None, differences=(), undone_by=None, steady_before=True,
     steady_after=True,
 )  # fmt: skip

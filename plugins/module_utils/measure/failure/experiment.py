@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of acts: steady, guarded, broken, proven, held, ended, watched until all is back, looked back at, told.
+
+Up to the injection every trouble is an error, and nothing was touched. From then on there is a result whatever happens:
+the undo comes first, and what could not be learnt is told in ``problems`` or ``error``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from ...core.clock import NS_PER_S, Deadline, boot_id, monotonic_ns, read_clock
+from ...core.errors import K2Error
+from ...core.progress import Progress
+from ...fault.inject.base import Fault, FaultEndedEarly, Moment, Proof
+from ...fault.journal import Journal
+from ...fault.lock import PlatformLock
+from ...platform.runtime.base import RuntimeFailure
+from ...profile.failures import HELD
+from ...profile.model import FailureMode, FaultAction, Profile, RecoveryFrom, RecoveryPoint, Service
+from ..recovery.cold import ColdOptions, ColdSeen, ColdWatch
+from ..recovery.drain import Drained
+from ..recovery.model import Span, since
+from ..recovery.result import FailureResult, RecoveryAt
+from .guard import FaultGuard, undo_earlier
+from .request import FailureRequest, at_most_s, chosen, held_s, open_fault
+from .watching import Watching
+
+PROOF_S = 10.0
+# Connections that come back, a unit that its runtime still calls starting: given so long before it is a difference.
+RESTORED_S = 15.0
+STEADY_AFTER_S = 45.0
+# At least so long is watched from time zero: what a fault brings about may show late.
+LEAST_WATCH_S = 8.0
+_LOOK_S = 0.5
+_COLD_LOOK_S = 5.0
+
+
+def break_and_measure(
+    profile: Profile, request: FailureRequest, state_dir: Path, progress_file: Optional[Path] = None
+) -> FailureResult:
+    """Bring about one fault on one service, measure the recovery, and leave the platform as it was.
+
+    :raises UnknownFailure, FaultNotPossible: it cannot be. :raises PlatformBusy: another run is at work.
+    :raises LeftOpen: an earlier fault is not undone. :raises NotSteady: the platform is not well.
+    :raises JournalError, WatchdogError: the undo is not safe. :raises K2Error: the fault could not be brought about.
+        In all these cases nothing is broken, or it is undone.
+    """
+    mode, service = chosen(profile, request)
+    fault = open_fault(profile, mode, service)
+    if mode.action is not FaultAction.KILL_RUN:
+        fault.check()  # what cannot be is told before anything is waited for
+    directory = state_dir / profile.platform.name
+    task = f"failure mode {mode.name} on {service.name}"
+    with Progress(progress_file, task) as progress, PlatformLock(directory, request.run_id):
+        journal = Journal(directory / "undo")
+        undo_earlier(journal)
+        return _Experiment(profile, request, mode, service, fault, journal, progress).run()
+
+
+@dataclass
+class _Seen:
+    """What is known so far; all of it is told, however the experiment goes on."""
+
+    started_us: int
+    baseline_start_ns: int
+    injected: Moment
+    proof: Proof = field(default_factory=lambda: Proof(False, "nobody looked"))
+    healed: Optional[Moment] = None
+    drained: Optional[Drained] = None
+    t3: Optional[Span] = None
+    cold: Optional[ColdSeen] = None
+    mechanism: Optional[str] = None
+    differences: tuple[str, ...] = ("nobody looked whether all is as it was",)
+    undone: bool = False
+    steady_after: bool = False
+    problems: list[str] = field(default_factory=list)
+    error: Optional[str] = None
+
+
+class _Experiment:
+    def __init__(
+        self,
+        profile: Profile,
+        request: FailureRequest,
+        mode: FailureMode,
+        service: Service,
+        fault: Fault,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self._profile = profile
+        self._request = request
+        self._mode = mode
+        self._service = service
+        self._fault = fault
+        self._journal = journal
+        self._progress = progress
+        self._held = mode.action in HELD
+        self._cold: Optional[ColdWatch] = None
+        if mode.recovery_at is RecoveryPoint.NEXT_RUN:
+            # What is held down is the store or the worker: without either, no run can commit.
+            self._cold = ColdWatch(profile, ColdOptions(ask_for_run=request.ask_for_run, nothing_commits=self._held))
+
+    def run(self) -> FailureResult:
+        clock = read_clock()
+        with Watching(self._profile, self._mode, self._service, self._request.settle_s) as watching:
+            self._tell("until all is steady")
+            watching.wait_steady(self._request.steady_s, Deadline.after(self._request.steady_timeout_s))
+            if self._cold is not None:
+                self._cold.before()
+                if self._mode.action is FaultAction.KILL_RUN:
+                    self._tell("until a run is at work")
+                    self._cold.await_running(Deadline.after(self._request.run_timeout_s))
+            self._fault.check()
+            guard = self._guard()
+            watching.end_baseline()
+            seen = _Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
+            self._measure(watching, guard, seen)
+            return self._end(watching, guard, seen)
+
+    # -- acts --------------------------------------------------------------------------------------------------------
+
+    def _guard(self) -> FaultGuard:
+        deadline = Deadline.after(at_most_s(self._request, self._mode))
+        parameters = {"mode": self._mode.name, "service": self._service.name}
+        return FaultGuard(self._journal, self._fault, self._request.run_id, parameters, deadline)
+
+    def _inject(self, guard: FaultGuard) -> Moment:
+        self._tell(self._fault.plan.action)
+        try:
+            return self._fault.inject()
+        except K2Error as error:
+            failed = guard.undo()
+            _, problem = guard.end(undone=not failed)
+            left = "; ".join([*failed, problem]).strip("; ")
+            raise RuntimeFailure(
+                f"{self._mode.name} could not be brought about on {self._service.name}",
+                expected=self._fault.plan.action,
+                seen=str(error),
+                action=f"it is not undone, run playbooks/undo.yml: {left}" if left else "nothing is left of it",
+            ) from error
+
+    def _measure(self, watching: Watching, guard: FaultGuard, seen: _Seen) -> None:
+        """From the proof to the return; what goes wrong is told in ``seen``."""
+        try:
+            seen.proof = self._fault.proof(PROOF_S)
+            if self._held:
+                self._hold(seen)
+            self._heal(guard, seen)
+            self._watch(watching, seen)
+        except K2Error as error:
+            seen.error = str(error)
+
+    def _hold(self, seen: _Seen) -> None:
+        """Until the fault has lasted as long as it is to."""
+        until_ns = seen.injected.high_ns + int(self._mode.duration_s * NS_PER_S)
+        # Not at once: a run that had committed when the fault came may still be about to say so.
+        look_ns = seen.injected.high_ns + int(_COLD_LOOK_S * NS_PER_S)
+        while (left_s := (until_ns - monotonic_ns()) / NS_PER_S) > 0:
+            self._tell(f"held, {left_s:.0f} s left")
+            if self._cold is not None and monotonic_ns() >= look_ns:
+                self._cold.during()
+                look_ns = monotonic_ns() + int(_COLD_LOOK_S * NS_PER_S)
+            time.sleep(max(0.0, min(_LOOK_S, (until_ns - monotonic_ns()) / NS_PER_S)))
+
+    def _heal(self, guard: FaultGuard, seen: _Seen) -> None:
+        try:
+            seen.healed = self._fault.heal()
+        except FaultEndedEarly as error:
+            seen.problems.append(str(error))
+        if self._held:
+            guard.healed()
+        seen.undone = True
+
+    def _watch(self, watching: Watching, seen: _Seen) -> None:
+        """Until the platform is back by the mode's own measure, or its time is over."""
+        zero = self._zero(seen)
+        least = Deadline.after(LEAST_WATCH_S)
+        deadline = Deadline.after(self._request.watch_of(self._mode))
+        self._tell("until it is back")
+        recovery = watching.wait_back(zero, seen.injected, deadline, short=not self._held)
+        if self._mode.recovery_at is RecoveryPoint.DRAINED:
+            self._tell("until its backlog is drained")
+            seen.drained, seen.t3 = watching.wait_drained(zero, seen.injected, recovery, deadline)
+        if self._cold is not None:
+            self._tell("until the next run has caught up")
+            seen.cold = self._cold.observe(deadline, (zero.low_ns, zero.high_ns))
+        time.sleep(least.remaining())
+        # What failed late has to come back, too.
+        watching.wait_back(zero, seen.injected, deadline, short=False)
+        seen.mechanism = self._mechanism(seen)
+
+    def _mechanism(self, seen: _Seen) -> Optional[str]:
+        try:
+            found = self._fault.mechanism()
+        except K2Error as error:
+            seen.problems.append(f"what brought it back cannot be told: {error}")
+            return None
+        return None if found is None else found.value
+
+    def _end(self, watching: Watching, guard: FaultGuard, seen: _Seen) -> FailureResult:
+        """Put back what is not as it was, and tell everything."""
+        self._tell("until all is as it was")
+        seen.differences = self._look_back()
+        if seen.error is not None or not seen.undone or seen.differences:
+            failed = guard.undo()
+            seen.undone = not failed
+            if failed:
+                seen.error = "; ".join([*([seen.error] if seen.error else []), f"not undone: {'; '.join(failed)}"])
+        not_well = watching.steady(Deadline.after(STEADY_AFTER_S))
+        seen.steady_after = not not_well
+        undone_by, problem = guard.end(undone=seen.undone)
+        if problem:
+            seen.problems.append(problem)
+        watching.stop()
+        return self._result(watching, seen, undone_by)
+
+    def _look_back(self) -> tuple[str, ...]:
+        deadline = Deadline.after(RESTORED_S)
+        while True:
+            differences = self._fault.restored()
+            if not differences or deadline.passed:
+                return differences
+            time.sleep(min(_LOOK_S, deadline.remaining()))
+
+    def _zero(self, seen: _Seen) -> Moment:
+        from_heal = self._mode.recovery_from is RecoveryFrom.HEAL
+        return seen.healed if from_heal and seen.healed is not None else seen.injected
+
+    def _tell(self, doing: str) -> None:
+        self._progress.update(message=doing)
+
+    # -- result ------------------------------------------------------------------------------------------------------
+
+    def _result(self, watching: Watching, seen: _Seen, undone_by: Optional[str]) -> FailureResult:
+        mode, service = self._mode, self._service
+        zero, onset = self._zero(seen), seen.injected
+        recovery = watching.recovery(zero, onset)
+        t4 = None
+        if seen.cold is not None and seen.cold.caught_up is not None:
+            t4 = since(zero, *seen.cold.caught_up)
+        at = {RecoveryPoint.SERVED: recovery.span, RecoveryPoint.DRAINED: seen.t3, RecoveryPoint.NEXT_RUN: t4}
+        span = at[mode.recovery_at]
+        return FailureResult(
+            mode=mode.name,
+            service=service.name,
+            unit=service.unit,
+            runtime=service.runtime.value,
+            action=mode.action.value,
+            boot_id=boot_id(),
+            started_us=seen.started_us,
+            duration_s=held_s(mode),
+            plan=self._fault.plan.as_dict(),
+            zero=mode.recovery_from.value,
+            baseline_start_ns=seen.baseline_start_ns,
+            injected=seen.injected,
+            healed=seen.healed,
+            ended_ns=monotonic_ns(),
+            proof={"proven": seen.proof.proven, "what": seen.proof.what},
+            mechanism=seen.mechanism,
+            lanes=watching.lanes(zero, onset),
+            t1=watching.first_success(zero, onset),
+            t2=recovery.span,
+            t3=seen.t3,
+            t4=t4,
+            recovery=None if span is None else RecoveryAt(mode.recovery_at, span),
+            platform=recovery,
+            detection=watching.noticed(onset),
+            drain=None if seen.drained is None else seen.drained.to_plain(),
+            cold=None if seen.cold is None else seen.cold.plain,
+            differences=seen.differences,
+            undone_by=undone_by,
+            steady_before=True,
+            steady_after=seen.steady_after,
+            problems=tuple(seen.problems),
+            error=seen.error,
+        )
