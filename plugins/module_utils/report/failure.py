@@ -149,12 +149,21 @@ def _recovery_of_mode(gate: Optional[Gate], results: Sequence[Mapping[str, Any]]
     """The worst over the services, as its gate has it."""
     if gate is None:
         return "-"
-    bounds = [result["shorter_than_s"] for result in results]
-    if bounds and None not in bounds:
+    bounds = [bound for result in results if (bound := _too_short(result)) is not None]
+    if bounds and len(bounds) == len(results):
         return f"shorter than {_text(max(bounds))}"
     if gate["low"] is None and gate["high"] is None:
         return "-" if gate["measured"] is None else _text(gate["measured"])
     return _interval(gate["low"], gate["high"])
+
+
+def _too_short(result: Mapping[str, Any]) -> Optional[float]:
+    """What the outage was shorter than, where that is the recovery: the backlog and the next run are awaited whether or
+    not a look at the service failed.
+    """
+    recovery = result["recovery"]
+    short: Optional[float] = result["shorter_than_s"]
+    return short if recovery is None or recovery["point"] == "served" else None
 
 
 def _measured(gate: Optional[Gate]) -> str:
@@ -177,7 +186,7 @@ def _noticed_by_all(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _service(result: Mapping[str, Any], gate: Optional[Gate], run_path: Path) -> ServiceRow:
-    recovery, shorter = result["recovery"], result["shorter_than_s"]
+    recovery, shorter = result["recovery"], _too_short(result)
     if shorter is not None:
         told = f"shorter than {_text(shorter)}"
     elif recovery is not None:

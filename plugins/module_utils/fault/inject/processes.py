@@ -69,8 +69,10 @@ class Kill(UnitFault):
         victim = self.before.process
         if victim.alive:
             return Proof(False, f"{victim} still runs")
-        now = self.runtime.status(self.unit)
-        return Proof(True, f"{victim} is gone" + (f", process {now.pid} took its place" if now.pid else ""))
+        # A runtime that has not noticed yet still names the victim.
+        now = Process.of(self.runtime.status(self.unit).pid)
+        replaced = now is not None and now != victim and now.alive
+        return Proof(True, f"{victim} is gone" + (f", {now} took its place" if replaced else ""))
 
     def heal(self) -> Optional[Moment]:
         """See ``Fault``: a crash is an instant."""

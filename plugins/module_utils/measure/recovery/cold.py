@@ -8,12 +8,15 @@ every watermark lies beyond where it was before; the moment lies between two loo
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...core.clock import Deadline, monotonic_ns, utc_us
 from ...core.errors import K2Error
+from ...platform.prefect import COMPLETED
 from ...platform.prefect_runs import FlowRun, PrefectRuns
 from ...profile.model import Profile
 from ..watermarks import Reading, read_watermarks
@@ -92,6 +95,7 @@ class ColdWatch:
         self._before: Marks = {}
         self._during: list[Marks] = []
         self._ended_before: frozenset[str] = frozenset()
+        self._usual_s: Optional[float] = None
         self._asked: list[str] = []
 
     def before(self) -> None:
@@ -103,18 +107,31 @@ class ColdWatch:
         self._began_us = utc_us()
         recent = self._runs.since(self._deployment_id, self._began_us - _MARGIN_US)
         self._ended_before = frozenset(run.id for run in recent if run.ended)
+        took = [
+            (run.ended_us - run.started_us) / 1e6
+            for run in recent
+            if run.state == COMPLETED and run.ended_us is not None and run.started_us is not None
+        ]
+        self._usual_s = statistics.median(took) if took else None
         self._before = self._marks()
 
     def await_running(self, deadline: Deadline) -> FlowRun:
-        """A run that is at work now, for a fault that is to hit one; ``before`` comes first.
+        """A run that is at work now, half done by what runs of the last hour took; ``before`` comes first.
 
         :raises DeadlineExceeded: none began. :raises PrefectError: the orchestrator cannot be asked.
         """
-        known = {run.id for run in self._runs.under_way(self._deployment_id)}
-        run = await_running(self._runs, self._deployment_id, deadline, ask=self._options.ask_for_run)
-        if self._options.ask_for_run and run.id not in known:
-            self._asked.append(run.id)
-        return run
+        while True:
+            known = {run.id for run in self._runs.under_way(self._deployment_id)}
+            run = await_running(self._runs, self._deployment_id, deadline, ask=self._options.ask_for_run)
+            if self._options.ask_for_run and run.id not in known:
+                self._asked.append(run.id)
+            into_s = 0.0 if run.started_us is None else (utc_us() - run.started_us) / 1e6
+            half_s = 0.0 if self._usual_s is None else self._usual_s / 2
+            if into_s <= half_s or self._usual_s is None:
+                # At its beginning it has done nothing yet that could be left half done.
+                time.sleep(min(half_s - into_s if half_s else 0.0, deadline.remaining()))
+                return run
+            time.sleep(min(self._options.poll_s, deadline.remaining()))  # it may be over any moment: the next one
 
     def during(self) -> Optional[str]:
         """Look at the watermarks while the fault is held; returns why that was not possible, never raises."""
