@@ -17,6 +17,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.references import contradictions
 from ansible_collections.k2.hardening.plugins.module_utils.verdict import catalogue
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.lines import lines
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import Owner, RunDir, RunInfo, RunState
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.version import collection_version
 
@@ -91,9 +92,7 @@ class ActionModule(ActionBase):
             "changed": True,
             "verdict": str(verdict),
             "gates": [gate.to_json() for gate in gates],
-            "summary": [
-                f"{gate.verdict!s:<14} {gate.spec.id}" + (f": {gate.reason}" if gate.reason else "") for gate in gates
-            ],
+            "summary": lines(gates),
         }
 
 

@@ -48,8 +48,8 @@ EXAMPLES = r"""
 RETURN = r"""
 rounds:
   description:
-    - Groups of faults, in order. One load runs through a group and one audit follows it. A mode that the profile lists is
-      a group of its own; neighbouring crashes that follow from the services share one.
+    - Groups of faults, in order. One load runs through a group and one audit follows it. A mode that the profile lists
+      is a group of its own; neighbouring crashes that follow from the services share one.
   returned: success
   type: list
   elements: dict

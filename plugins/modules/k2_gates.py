@@ -37,11 +37,12 @@ options:
         load host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the
         highest load, that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured
         at this load, and C(failed) what went wrong when it was tried.
-      - For V(S3), C(mode) names a failure mode. C(failures) is a list of what C(k2_kill_and_measure)
+      - For V(S3), C(mode) names a failure mode. C(failures) is a list of what M(k2.hardening.k2_kill_and_measure)
         returned as C(failure), at least one for each service of the mode, C(loads) what M(k2.hardening.k2_load)
         returned of the load that ran through them, and C(audit) that of M(k2.hardening.k2_tier_audit) over it. Instead,
         C(unselected) is the reason why nobody chose the mode for this run, which then blocks nothing; C(skipped) any
-        other reason why it was not run; C(failed) what went wrong when it was tried.
+        other reason why it was not run; C(failed) what went wrong when it was tried. These may be said of several
+        modes at once, a list C(modes) instead of C(mode).
       - Also for V(S3), C(crashes) is such a list of crashes that follow from C(k2_services), with C(loads) and C(audit)
         over all of them.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
@@ -90,7 +91,7 @@ EXAMPLES = r"""
     step: S3
     run_dir: "{{ k2_run.run_dir }}"
     profile: "{{ k2_profile }}"
-    facts: {mode: offload_down, unselected: not among k2_failure_modes_only}
+    facts: {modes: [offload_down, offload_killed], unselected: not among k2_failure_modes_only}
 
 - name: Decide the gates over all failure modes
   k2.hardening.k2_gates:

@@ -68,7 +68,7 @@ options:
   start_at_us:
     description:
       - When the schedule starts, in microseconds since the epoch.
-      - Without it, one second after all is ready. Required with several shares.
+      - Without it, one second after all is ready, and after O(quiet_before_s). Required with several shares.
     type: int
   quiet_before_s:
     description:

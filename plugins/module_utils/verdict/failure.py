@@ -35,7 +35,7 @@ def decide_failure(
 ) -> list[Decided]:
     """The gates of step S3 that ``facts`` are about.
 
-    ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
+    ``facts["mode"]`` names a failure mode (``modes`` several, where none of them was measured), with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
     of its services), ``loads`` (of ``k2_load``) and ``audit`` (of ``k2_tier_audit``), or instead with the reason why it
     was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``. ``facts["crashes"]`` are
     results of any number of crashes, with ``loads`` and ``audit`` over all of them. ``facts["mttr"]`` asks for the
@@ -51,10 +51,17 @@ def decide_failure(
         modes = {mode.name: mode for mode in all_modes(profile)}
         if facts.get("crashes") is not None:
             return _decide_crashes(profile, modes, facts, scale)
-        mode = modes[str(facts["mode"])]
+        names = [str(facts["mode"])] if "mode" in facts else [str(name) for name in facts["modes"]]
         for key, verdict in _NOT_MEASURED.items():
             if facts.get(key):
-                return _not_measured(profile, mode, verdict, str(facts[key]), key == UNSELECTED, scale)
+                return [
+                    decided
+                    for name in names
+                    for decided in _not_measured(
+                        profile, modes[name], verdict, str(facts[key]), key == UNSELECTED, scale
+                    )
+                ]
+        mode = modes[str(facts["mode"])]
         faults = [_of_mode(mode, read_fault(one)) for one in facts["failures"]]
         if catalogue.is_implied_crash(profile, mode):
             ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), faults)

@@ -116,7 +116,7 @@ def test_one_service_that_was_not_noticed_is_not_hidden_by_the_others(tmp_path: 
 
 def test_one_service_too_quick_to_see_does_not_shorten_the_mode(tmp_path: Path) -> None:
     crashes = [samples.crash(name, 1.0) for name in samples.HANDLERS]
-    crashes[0]["shorter_than_s"] = 0.25
+    crashes[0]["shorter_than_s"], crashes[0]["recovery"] = 0.25, None
     mode = samples.Mode("feed_handler_crash", 5, crashes, samples.calm((Verdict.PASS, 2.5, 1.5, 2.5, "")))
     (row,) = section(samples.make_run(tmp_path, [mode])).modes
     assert row.recovery == "1.5 .. 2.5"

@@ -29,7 +29,7 @@ from .schedule import Schedule
 from .simulator import Order, SimulatedLoad, SimulatorClient, SimulatorRefused
 from .sketch import Sketch
 
-# From the moment all is ready to the first message, where no start is asked for.
+# From the moment all is ready to the first message, or to the quiet before it, where no start is asked for.
 LEAD_S = 1.0
 _SHOWN_NS = 1_000_000_000
 
@@ -84,7 +84,7 @@ def _simulated(
     client = SimulatorClient(url)
     client.look()  # what cannot be asked is told before an entry says that something was done
     rate = rate_of(profile, request)
-    start_us = request.start_at_us or utc_us() + round(LEAD_S * 1e6)
+    start_us = request.start_at_us or utc_us() + round((LEAD_S + request.quiet_before_s) * 1e6)
     end_us = start_us + round((request.seconds + request.quiet_after_s) * 1e6)
     entry = journal.open(
         run_id="",
