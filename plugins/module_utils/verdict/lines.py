@@ -10,7 +10,6 @@ from .gate import GateResult, Verdict
 
 def lines(gates: Iterable[GateResult]) -> list[str]:
     """A line for each gate; those that nobody chose for this run, and that block nothing, share one by their reason."""
-    """
     told: list[str] = []
     unchosen: dict[tuple[str, str], int] = {}
     for gate in gates:
