@@ -14,7 +14,7 @@ OTHER = replace(BLOCKING, id="S3.other", blocking=False)
 
 
 def test_each_gate_has_a_line_with_its_reason() -> None:
-    passed = GateResult(BLOCKING, Verdict.PASS, "", Scale.LAB, 3.0)
+    passed = GateResult(BLOCKING, Verdict.PASS, "", Scale.LAB, 3.0, n=1)
     failed = GateResult(OTHER, Verdict.FAIL, "took too long", Scale.LAB, 40.0)
     assert lines([passed, failed]) == [
         "PASS           S3.mttr_30s",
@@ -26,7 +26,7 @@ def test_what_nobody_chose_is_told_together_and_last() -> None:
     unchosen = [
         GateResult(replace(OTHER, id=f"S3.{number}"), Verdict.NOT_RUN, "not chosen", Scale.LAB) for number in range(3)
     ]
-    last = GateResult(BLOCKING, Verdict.PASS, "", Scale.LAB)
+    last = GateResult(BLOCKING, Verdict.PASS, "", Scale.LAB, 3.0, n=1)
     assert lines([*unchosen, last]) == ["PASS           S3.mttr_30s", "NOT_RUN        3 gates of S3: not chosen"]
 
 
