@@ -35,11 +35,12 @@ def decide_failure(
 ) -> list[Decided]:
     """The gates of step S3 that ``facts`` are about.
 
-    ``facts["mode"]`` names a failure mode (``modes`` several, where none of them was measured), with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
+    ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
     of its services), ``loads`` (of ``k2_load``) and ``audit`` (of ``k2_tier_audit``), or instead with the reason why it
-    was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``. ``facts["crashes"]`` are
-    results of any number of crashes, with ``loads`` and ``audit`` over all of them. ``facts["mttr"]`` asks for the
-    gates over the whole step, with ``audit_all``; these need ``recorded``, what the run has recorded so far.
+    was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
+    several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with ``loads`` and ``audit``
+    over all of them. ``facts["mttr"]`` asks for the gates over the whole step, with ``audit_all``; these need
+    ``recorded``, what the run has recorded so far.
 
     :raises K2Error: the facts are something else, or about a mode or service that the profile does not have.
     """

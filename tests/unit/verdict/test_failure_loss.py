@@ -191,6 +191,15 @@ def test_the_candle_of_a_day_that_is_still_open_counts_for_nothing() -> None:
     assert loss(restart(audit=given.audit(candles=candles[1:]))).verdict is INCONCLUSIVE
 
 
+def test_a_copy_in_the_cold_tier_counts_as_far_as_it_is_due() -> None:
+    copy = {"tier": "archive", "unexpected": None, "not_due": 40}
+    assert loss(restart(audit=given.audit(tiers=[given.tier(), given.tier(**copy)]))).verdict is PASS
+    lacking = given.tier("LOST", missing=3, **copy)
+    assert loss(restart(audit=given.audit("LOST", tiers=[given.tier(), lacking]))).verdict is FAIL
+    unread = given.tier(**{**copy, "missing": None})
+    assert loss(restart(audit=given.audit(tiers=[given.tier(), unread]))).verdict is INCONCLUSIVE
+
+
 def test_a_load_below_the_handlers_says_enough_of_what_is_below_the_broker() -> None:
     fault = given.fault("store_cut", "store")
     facts = {"mode": "store_cut", "failures": [fault], "loads": [REPLAYED], "audit": given.audit(upstream=[])}

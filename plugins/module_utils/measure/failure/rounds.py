@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.errors import K2Error
 from ...core.suggest import did_you_mean
-from ...profile.failures import CRASH, all_modes, crash_modes
+from ...profile.failures import all_modes, crash_modes
 from ...profile.model import FailureMode, Profile
 from .request import FailureRequest, UnknownFailure, at_most_s, held_s, plan
 
@@ -83,11 +83,7 @@ def to_plain(profile: Profile, found: Collection[Round]) -> list[dict[str, Any]]
 
 def _name_of(each: Round) -> str:
     names = [mode.name for mode in each.modes]
-    return (
-        names[0]
-        if len(names) == 1
-        else f"{len(names)} crashes: " + ", ".join(name.removeprefix(CRASH) for name in names)
-    )
+    return names[0] if len(names) == 1 else f"{len(names)} crashes, {names[0]} to {names[-1]}"
 
 
 def _planned(profile: Profile, mode: FailureMode, service: str) -> Mapping[str, Any]:
