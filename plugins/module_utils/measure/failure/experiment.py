@@ -33,7 +33,8 @@ PROOF_S = 10.0
 # Connections that come back, a unit that its runtime still calls starting: given so long before it is a difference.
 RESTORED_S = 15.0
 STEADY_AFTER_S = 45.0
-# At least so long is watched from time zero: what a fault brings about may show late.
+# At least so long is watched from time zero: what a fault brings about may show late. With the steady time before the
+# next fault these are more than the ten seconds of uptime after which an engine forgets its restart backoff.
 LEAST_WATCH_S = 8.0
 _LOOK_S = 0.5
 _COLD_LOOK_S = 5.0
