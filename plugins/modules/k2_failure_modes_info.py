@@ -22,6 +22,14 @@ options:
     type: list
     elements: str
     default: []
+  steady_timeout:
+    description: As for M(k2.hardening.k2_kill_and_measure), as is O(run_timeout), for how long it all takes at most.
+    type: float
+    default: 60
+  run_timeout:
+    description: See O(steady_timeout).
+    type: float
+    default: 180
 attributes:
   check_mode:
     support: full
@@ -86,6 +94,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import FailureRequest
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.rounds import rounds, to_plain
 from ansible_collections.k2.hardening.plugins.module_utils.profile.arguments import profile_argument
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
@@ -96,6 +105,8 @@ def main() -> None:
         argument_spec={
             "profile": profile_argument(),
             "only": {"type": "list", "elements": "str", "default": []},
+            "steady_timeout": {"type": "float", "default": 60},
+            "run_timeout": {"type": "float", "default": 180},
         },
         supports_check_mode=True,
     )
@@ -109,7 +120,8 @@ def main() -> None:
 def _answer(params: dict[str, Any]) -> dict[str, Any]:
     profile = parse_profile(params["profile"])
     found, left = rounds(profile, params["only"])
-    return {"rounds": to_plain(profile, found), "unselected": list(left)}
+    waits = FailureRequest("", steady_timeout_s=params["steady_timeout"], run_timeout_s=params["run_timeout"])
+    return {"rounds": to_plain(profile, found, waits), "unselected": list(left)}
 
 
 if __name__ == "__main__":

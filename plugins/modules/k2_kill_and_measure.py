@@ -57,7 +57,7 @@ options:
     default: 2
   watch_seconds:
     description:
-      - How long recovery is watched for, from time zero.
+      - How long recovery is watched for, once the fault is proven and, where it is held, ended.
       - By default half a minute more than C(max_recovery_s) of the mode.
     type: float
   run_timeout:

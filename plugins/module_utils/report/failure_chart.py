@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from ..measure.recovery.timeline import HOLE_INTERVALS
 from .svg import Condition, Mark, Stretch, linear_axis, timeline
 
-# As long without a sample, in intervals of the sampler, is a hole: nothing is known of it.
-_HOLE = 1.5
 # Seconds shown before the fault and after the last event, at least, and as a share of what lies between.
 _MARGIN_S, _MARGIN_SHARE = 2.0, 0.15
 _ORDER = {"fails": 0, "may fail": 1, "unaffected": 2}
@@ -90,7 +89,7 @@ def stretches(lane: Mapping[str, Any], base: float) -> list[Stretch]:
     samples = [(base + start / 1e3, base + end / 1e3, ok, error) for start, end, ok, error in lane["samples"]]
     for at, (start, end, ok, error) in enumerate(samples):
         following = samples[at + 1][0] if at + 1 < len(samples) else end
-        hole = following - end > _HOLE * lane["interval_s"]
+        hole = following - end > HOLE_INTERVALS * lane["interval_s"]
         condition = Condition.OK if ok else Condition.FAIL
         until = end if hole else max(end, following)
         last = found[-1] if found else None

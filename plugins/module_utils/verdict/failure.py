@@ -37,7 +37,7 @@ def decide_failure(
 
     ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
     of its services), ``loads`` (of ``k2_load``) and ``audit`` (of ``k2_tier_audit``), or instead with the reason why it
-    was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
+    was not measured (of some services ``unmeasured`` by name, of the records ``unaudited``): ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
     several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with ``loads`` and ``audit``
     over all of them. ``facts["mttr"]`` asks for the gates over the whole step, with ``audit_all``; these need
     ``recorded``, what the run has recorded so far.
@@ -66,7 +66,7 @@ def decide_failure(
         faults = [_of_mode(mode, read_fault(one)) for one in facts["failures"]]
         if catalogue.is_implied_crash(profile, mode):
             ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), faults)
-            return [_decide_recovery(profile, mode, faults, ledger, scale)]
+            return [_decide_recovery(profile, mode, faults, ledger, _missing(mode, faults, {}), scale)]
         return _decide_mode(profile, mode, faults, facts, scale)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise K2Error(
@@ -79,20 +79,22 @@ def decide_failure(
 def _decide_mode(
     profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], facts: Mapping[str, Any], scale: Scale
 ) -> list[Decided]:
-    recovery = _decide_recovery(profile, mode, faults, None, scale)
+    missing = _missing(mode, faults, facts.get("unmeasured") or {})
+    recovery = _decide_recovery(profile, mode, faults, None, missing, scale)
     backs = [judge_recovery(profile, mode, fault).high_s for fault in faults]
     decided = [
         recovery,
-        _decide_isolation(profile, mode, faults, scale),
+        _decide_isolation(profile, mode, faults, missing, scale),
         _decide_detection(mode, faults, scale),
-        _decide_restored(profile, mode, faults, scale),
+        _decide_restored(profile, mode, faults, missing, scale),
     ]
     if profile.broker is not None:
-        doubt = _missing(mode, faults) or grouped(
+        doubt = missing or grouped(
             (fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))
         )
         hit = list(zip(faults, backs))
-        decided.insert(1, decide_loss(profile, mode, hit, facts.get("loads") or (), facts.get("audit"), doubt, scale))
+        audit, unaudited = facts.get("audit"), str(facts.get("unaudited") or "nobody did")
+        decided.insert(1, decide_loss(profile, mode, hit, facts.get("loads") or (), audit, doubt, scale, unaudited))
     return decided
 
 
@@ -108,7 +110,10 @@ def _decide_crashes(
         raise KeyError(f"{', '.join(listed)}: a mode of k2_failure_modes is decided for itself")
     every = [fault for faults in groups.values() for fault in faults]
     ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), every)
-    return [_decide_recovery(profile, modes[name], faults, ledger, scale) for name, faults in groups.items()]
+    return [
+        _decide_recovery(profile, modes[name], faults, ledger, _missing(modes[name], faults, {}), scale)
+        for name, faults in groups.items()
+    ]
 
 
 def _of_mode(mode: FailureMode, fault: MeasuredFault) -> MeasuredFault:
@@ -137,9 +142,10 @@ def _not_measured(
     ]
 
 
-def _missing(mode: FailureMode, faults: Sequence[MeasuredFault]) -> str:
+def _missing(mode: FailureMode, faults: Sequence[MeasuredFault], why: Mapping[str, str]) -> str:
+    """Which services of the mode were not broken; ``why`` has the reasons that are known."""
     missing = [name for name in mode.services if name not in {fault.service for fault in faults}]
-    return f"{', '.join(missing)}: not broken in this run" if missing else ""
+    return grouped((name, why.get(name, "not broken in this run")) for name in missing)
 
 
 def _decide_recovery(
@@ -147,13 +153,13 @@ def _decide_recovery(
     mode: FailureMode,
     faults: Sequence[MeasuredFault],
     ledger: Optional[Mapping[str, Any]],
+    missing: str,
     scale: Scale,
 ) -> Decided:
     """S3.<mode>.recovery: the worst over the services of the mode, each of which must have been broken."""
     crash = catalogue.is_implied_crash(profile, mode)
     judge = _with_hot_path if crash else judge_recovery
     judged = [judge(profile, mode, fault) for fault in faults]
-    missing = _missing(mode, faults)
     verdicts = [one.verdict for one in judged] + ([Verdict.INCONCLUSIVE] if missing or not judged else [])
     verdict = min(verdicts, key=_WORST.index)
     told = [(fault.service, one.reason) for fault, one in zip(faults, judged) if one.reason and one.verdict is verdict]
@@ -211,7 +217,9 @@ def _service_back(judged: Sequence[Judged], missing: str) -> Optional[dict[str, 
     }
 
 
-def _decide_isolation(profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
+def _decide_isolation(
+    profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], missing: str, scale: Scale
+) -> Decided:
     """S3.<mode>.isolation: what the mode may not touch went on, within the bounds of ``failure_isolation``."""
     spec = catalogue.isolation_gate(mode)
     mechanism = "samplers of every other service and of every exchange's flow, from the fault to the end of the watch"
@@ -228,7 +236,7 @@ def _decide_isolation(profile: Profile, mode: FailureMode, faults: Sequence[Meas
     doubtful = {name: why for name, why in doubtful.items() if name not in disturbed}
     detail = {"mode": mode.name, "disturbed": disturbed, "doubtful": doubtful, "watched": watched}
     low, high = len(disturbed), len(disturbed) + len(doubtful)
-    unknown = "; ".join(text for text in (grouped(nothing), _missing(mode, faults)) if text)
+    unknown = "; ".join(text for text in (grouped(nothing), missing) if text)
     reason = "; ".join([*disturbed.values(), *([grouped(doubtful.items())] if doubtful and not disturbed else [])])
     if unknown and not disturbed:
         result = GateResult(spec, Verdict.INCONCLUSIVE, unknown, scale, None, n=watched)
@@ -254,14 +262,16 @@ def _decide_detection(mode: FailureMode, faults: Sequence[MeasuredFault], scale:
     return Decided(result, {"mode": mode.name, "health": health, "alerts": None}, "first failing look at each service")
 
 
-def _decide_restored(profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
+def _decide_restored(
+    profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], missing: str, scale: Scale
+) -> Decided:
     """S3.<mode>.restored: nothing differs from before the fault; of a fault that had no effect, nothing follows."""
     spec = catalogue.restored_gate(mode)
     differences = [(fault.service, text) for fault in faults for text in fault.differences or ()]
     unknown = [(fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))]
     unknown += [(fault.service, "nobody looked") for fault in faults if fault.differences is None]
     unknown += [(fault.service, "the platform was not steady afterwards") for fault in faults if not fault.steady_after]
-    why_not = "; ".join(text for text in (grouped(unknown), _missing(mode, faults)) if text)
+    why_not = "; ".join(text for text in (grouped(unknown), missing) if text)
     detail = {
         "mode": mode.name,
         "differences": {fault.service: fault.differences for fault in faults},

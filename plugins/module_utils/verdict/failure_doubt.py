@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..profile.failures import HELD, affected_exchanges
-from ..profile.model import FailureMode, FaultAction, Profile, RecoveryPoint
+from ..profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, ServiceKind
 from .failure_facts import Look, MeasuredFault, WatchedLane
 
 # While one of these is held, whoever looks at the service has to see that it is away.
 _SEEN_WHILE_HELD = (FaultAction.STOP, FaultAction.PAUSE, FaultAction.DISCONNECT)
+_START_RUNS = (ServiceKind.WORKER, ServiceKind.ORCHESTRATOR)
 
 
 def why_nothing_follows(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> str:
@@ -30,7 +31,7 @@ def why_nothing_follows(profile: Profile, mode: FailureMode, fault: MeasuredFaul
         or _why_no_time_zero(mode, fault)
         or _why_not_watched(mode, fault)
         or _why_no_flow(profile, mode, fault)
-        or _why_no_run_was_hit(mode, fault)
+        or _why_no_run_was_hit(profile, mode, fault)
     )
 
 
@@ -82,14 +83,15 @@ def _why_no_flow(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> s
     return f"nobody watched the flow of {', '.join(missing)}" if missing else ""
 
 
-def _why_no_run_was_hit(mode: FailureMode, fault: MeasuredFault) -> str:
+def _why_no_run_was_hit(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> str:
     """A next run recovers from nothing where no run was due or under way."""
     if mode.recovery_at is not RecoveryPoint.NEXT_RUN:
         return ""
     if fault.cold is None:
         return "nobody watched the cold tier"
-    # A worker that is stopped starts no run that could fail: what was due while it was away is hit all the same.
-    if fault.cold.get("failed_run") is None and mode.action is not FaultAction.STOP:
+    # Without a worker, or who tells it, no run starts that could fail: what was due meanwhile is hit all the same.
+    starts_none = mode.action is FaultAction.STOP and profile.services[fault.service].kind in _START_RUNS
+    if fault.cold.get("failed_run") is None and not starts_none:
         return f"no run failed, so the fault hit none: {fault.cold.get('why') or 'nothing else is known'}"
     return ""
 

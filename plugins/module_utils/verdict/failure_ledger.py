@@ -36,11 +36,12 @@ def decide_loss(
     audit: Optional[Mapping[str, Any]],
     doubt: str,
     scale: Scale,
+    unaudited: str,
 ) -> Decided:
     """What the mode cost in records.
 
     :arg hit: each fault with the time in which it was back at most. :arg doubt: why the faults themselves are in doubt;
-        what is lost is lost all the same.
+        what is lost is lost all the same. :arg unaudited: why there is no audit, where there is none.
     """
     spec = catalogue.loss_gate(mode)
     faults = [fault for fault, _ in hit]
@@ -62,7 +63,7 @@ def decide_loss(
         result = GateResult(spec, Verdict.FAIL, "; ".join(wrong), scale, count, n=ledger.records if ledger else None)
         return Decided(result, detail, _MECHANISM)
     if ledger is None:
-        unknown = ["the records were not audited"]
+        unknown = [f"the records were not audited: {unaudited}"]
     else:
         unknown = [
             doubt,

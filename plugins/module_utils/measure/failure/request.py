@@ -28,7 +28,7 @@ class FailureRequest:
 
     ``steady_s`` is how long everything is watched before the fault, at least, and ``steady_timeout_s`` how long it may
     take until all is well. ``settle_s`` is how long a lane has to be up to have come to stay. ``watch_s`` is how long
-    recovery is watched for from time zero, by default half a minute beyond the mode's target. A mode that hits a run
+    recovery is watched for once the fault is over, by default half a minute beyond the mode's target. A mode that hits a run
     waits ``run_timeout_s`` for one to begin, or asks for one with ``ask_for_run``.
     """
 
@@ -43,7 +43,7 @@ class FailureRequest:
     ask_for_run: bool = False
 
     def watch_of(self, mode: FailureMode) -> float:
-        """How long recovery is watched for (seconds from time zero)."""
+        """How long recovery is watched for (seconds)."""
         return mode.max_recovery_s + _BEYOND_S if self.watch_s is None else self.watch_s
 
 

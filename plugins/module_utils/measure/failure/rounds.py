@@ -8,7 +8,7 @@ follow from the services and stand next to each other in the order of risk share
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import K2Error
@@ -66,16 +66,19 @@ def rounds(profile: Profile, only: Collection[str] = ()) -> tuple[tuple[Round, .
     return tuple(found), left
 
 
-def to_plain(profile: Profile, found: Collection[Round]) -> list[dict[str, Any]]:
-    """As modules return them, each fault with its plan or why there is none; looks at units, touches nothing."""
+def to_plain(profile: Profile, found: Collection[Round], waits: FailureRequest) -> list[dict[str, Any]]:
+    """As modules return them, each fault with its plan or why there is none; looks at units, touches nothing.
+
+    :arg waits: how long will be waited for what; its mode counts for nothing.
+    """
     return [
         {
             "name": each.name if not each.implied else _name_of(each),
             "implied": each.implied,
             "modes": [mode.name for mode in each.modes],
-            "at_most_s": sum(at_most_s(FailureRequest(mode.name), mode) for mode, _ in each.faults),
+            "at_most_s": sum(at_most_s(waits, mode) for mode, _ in each.faults),
             "likely_s": sum(_AROUND_S + held_s(mode) + mode.max_recovery_s for mode, _ in each.faults),
-            "faults": [_planned(profile, mode, service) for mode, service in each.faults],
+            "faults": [_planned(profile, mode, service, waits) for mode, service in each.faults],
         }
         for each in found
     ]
@@ -86,8 +89,8 @@ def _name_of(each: Round) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} crashes, {names[0]} to {names[-1]}"
 
 
-def _planned(profile: Profile, mode: FailureMode, service: str) -> Mapping[str, Any]:
+def _planned(profile: Profile, mode: FailureMode, service: str, waits: FailureRequest) -> Mapping[str, Any]:
     try:
-        return plan(profile, FailureRequest(mode.name, service))
+        return plan(profile, replace(waits, mode=mode.name, service=service))
     except K2Error as error:
         return {"mode": mode.name, "service": service, "obstacle": str(error)}

@@ -25,7 +25,7 @@ from .model import Lane, Moment, Sample, Span, since
 
 SETTLE_K = 5
 # A lane that misses this many of its looks in a row was not watched meanwhile.
-_HOLE_INTERVALS = 2.0
+HOLE_INTERVALS = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Outage:
 
 def outage_of(lane: Lane, zero: Moment, settle_s: float, onset: Optional[Moment] = None) -> Outage:
     """``outage`` of a lane, whose interval tells what is a hole."""
-    return outage(lane.samples, zero, settle_s=settle_s, onset=onset, hole_s=_HOLE_INTERVALS * lane.interval_s)
+    return outage(lane.samples, zero, settle_s=settle_s, onset=onset, hole_s=HOLE_INTERVALS * lane.interval_s)
 
 
 def outage(
