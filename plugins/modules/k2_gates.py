@@ -42,8 +42,8 @@ options:
         returned of the load that ran through them, and C(audit) that of M(k2.hardening.k2_tier_audit) over it. Instead,
         C(unselected) is the reason why nobody chose the mode for this run, which then blocks nothing; C(skipped) any
         other reason why it was not run; C(failed) what went wrong when it was tried. These may be said of several
-        modes at once, a list C(modes) instead of C(mode). C(unmeasured) has the reasons by service where only some could be
-        broken, and C(unaudited) the reason why there is no C(audit).
+        modes at once, a list C(modes) instead of C(mode). C(unmeasured) has the reasons by service where it could not
+        be broken, and C(unaudited) the reason why there is no C(audit).
       - Also for V(S3), C(crashes) is such a list of crashes that follow from C(k2_services), with C(loads) and C(audit)
         over all of them.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all

@@ -113,7 +113,7 @@ class Journal:
     def close(self, entry_id: str) -> None:
         """Mark the entry as undone; closing twice is no error, because an undo may be repeated.
 
-        Raises JournalError when there is no such entry.
+        Raises JournalError when there is no such entry, or the file system refuses.
         """
         closed = self.path / CLOSED / f"{entry_id}.json"
         try:
@@ -121,8 +121,13 @@ class Journal:
         except FileNotFoundError as error:
             if not closed.exists():
                 raise JournalError(f"no entry {entry_id} in the undo journal {self.path}") from error
-        self.file(entry_id).with_suffix(FAILED_SUFFIX).unlink(missing_ok=True)
-        sync_directory(self.path)
+        except OSError as error:
+            raise JournalError(f"entry {entry_id} cannot be closed in {self.path}", seen=str(error)) from error
+        try:
+            self.file(entry_id).with_suffix(FAILED_SUFFIX).unlink(missing_ok=True)
+            sync_directory(self.path)
+        except OSError as error:
+            raise JournalError(f"the undo journal {self.path} cannot be written", seen=str(error)) from error
 
     def closed_by(self, entry_id: str) -> Optional[str]:
         """Who closed the entry: ``tool`` (its maker), ``watchdog`` or ``undo``; None while it is open."""

@@ -36,11 +36,12 @@ def decide_failure(
     """The gates of step S3 that ``facts`` are about.
 
     ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
-    of its services), ``loads`` (of ``k2_load``) and ``audit`` (of ``k2_tier_audit``), or instead with the reason why it
-    was not measured (of some services ``unmeasured`` by name, of the records ``unaudited``): ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
-    several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with ``loads`` and ``audit``
-    over all of them. ``facts["mttr"]`` asks for the gates over the whole step, with ``audit_all``; these need
-    ``recorded``, what the run has recorded so far.
+    of its services; ``unmeasured`` has the reasons by service where it could not be broken), ``loads`` (of ``k2_load``)
+    and ``audit`` (of ``k2_tier_audit``; ``unaudited`` is the reason why there is none). Instead of these, the reason why
+    it was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
+    several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with the same over all of
+    them. ``facts["mttr"]`` asks for the gates over the whole step, with ``audit_all``; these need ``recorded``, what
+    the run has recorded so far.
 
     :raises K2Error: the facts are something else, or about a mode or service that the profile does not have.
     """
@@ -109,9 +110,10 @@ def _decide_crashes(
     if listed:
         raise KeyError(f"{', '.join(listed)}: a mode of k2_failure_modes is decided for itself")
     every = [fault for faults in groups.values() for fault in faults]
+    unmeasured = facts.get("unmeasured") or {}
     ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), every)
     return [
-        _decide_recovery(profile, modes[name], faults, ledger, _missing(modes[name], faults, {}), scale)
+        _decide_recovery(profile, modes[name], faults, ledger, _missing(modes[name], faults, unmeasured), scale)
         for name, faults in groups.items()
     ]
 
@@ -143,8 +145,9 @@ def _not_measured(
 
 
 def _missing(mode: FailureMode, faults: Sequence[MeasuredFault], why: Mapping[str, str]) -> str:
-    """Which services of the mode were not broken; ``why`` has the reasons that are known."""
-    missing = [name for name in mode.services if name not in {fault.service for fault in faults}]
+    """Which services of the mode were not broken, or not as often as asked for; ``why`` has the reasons by service."""
+    broken = {fault.service for fault in faults}
+    missing = [name for name in mode.services if name not in broken or name in why]
     return grouped((name, why.get(name, "not broken in this run")) for name in missing)
 
 

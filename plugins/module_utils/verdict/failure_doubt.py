@@ -31,6 +31,7 @@ def why_nothing_follows(profile: Profile, mode: FailureMode, fault: MeasuredFaul
         or _why_no_time_zero(mode, fault)
         or _why_not_watched(mode, fault)
         or _why_no_flow(profile, mode, fault)
+        or _why_only_a_process(profile, mode, fault)
         or _why_no_run_was_hit(profile, mode, fault)
     )
 
@@ -83,6 +84,15 @@ def _why_no_flow(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> s
     return f"nobody watched the flow of {', '.join(missing)}" if missing else ""
 
 
+def _why_only_a_process(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> str:
+    """A process that runs serves nothing yet: a probe, records or a run have to show that it does."""
+    hit = affected_exchanges(profile, mode, profile.services[fault.service])
+    flows = any(lane.kind == "flow" and lane.exchange in hit for lane in fault.lanes)
+    if mode.recovery_at is RecoveryPoint.NEXT_RUN or flows or any(lane.kind == "service" for lane in fault.own):
+        return ""
+    return f"nothing but its process was watched: give k2_services.{fault.service} a probe"
+
+
 def _why_no_run_was_hit(profile: Profile, mode: FailureMode, fault: MeasuredFault) -> str:
     """A next run recovers from nothing where no run was due or under way."""
     if mode.recovery_at is not RecoveryPoint.NEXT_RUN:
@@ -93,6 +103,9 @@ def _why_no_run_was_hit(profile: Profile, mode: FailureMode, fault: MeasuredFaul
     starts_none = mode.action is FaultAction.STOP and profile.services[fault.service].kind in _START_RUNS
     if fault.cold.get("failed_run") is None and not starts_none:
         return f"no run failed, so the fault hit none: {fault.cold.get('why') or 'nothing else is known'}"
+    intervals = [each.interval_s for each in profile.orchestrator.deployments] if profile.orchestrator else []
+    if starts_none and intervals and mode.duration_s < min(intervals):
+        return f"it was held for {mode.duration_s:g} s, and runs are due each {min(intervals):g} s: none need have been"
     return ""
 
 

@@ -209,6 +209,8 @@ def cold_of(mode: FailureMode, faults: Sequence[MeasuredFault]) -> Cold:
                 unknown.append(f"rows of the cold tier were not compared: {why}")
             elif count:
                 wrong.append(f"{count} {text} the cold tier")
+        if fault.cold.get("differing"):
+            wrong.append(f"{fault.cold['differing']} rows have other values in the cold tier")
         held = fault.cold.get("watermark_held")
         if held is None:
             unknown.append(f"nobody knows whether the watermark held: {why}")

@@ -168,7 +168,9 @@ def _not_back(profile: Profile, mode: FailureMode, fault: MeasuredFault, why: st
         and _has_backlog_target(fault)
         and _served(fault) is not None
     )
-    waited_for_run = mode.recovery_at is RecoveryPoint.NEXT_RUN and bool(cold) and cold.get("next_run") is None
+    # A run that completed and moved no watermark is no recovery, if somebody could read them.
+    unmoved = cold.get("next_run") is None or cold.get("watermark_after") is not None
+    waited_for_run = mode.recovery_at is RecoveryPoint.NEXT_RUN and bool(cold) and fault.caught_up is None and unmoved
     if waited_for_drain or waited_for_run:
         least = max(least, fault.watched_s)
     notes = [why]

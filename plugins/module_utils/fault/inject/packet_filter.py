@@ -68,7 +68,12 @@ class Filter:
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and last words of one call."""
+        """Exit code and last words of one call, on one line."""
+        code, said = self.call(*arguments)
+        return code, " ".join(said.split())
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """Exit code of one call, -1 where there is none, and what it said."""
         try:
             done = subprocess.run(
                 (*self.argv, *arguments),
@@ -81,7 +86,7 @@ class Filter:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return -1, f"{type(error).__name__}: {error}"
-        return done.returncode, " ".join((done.stderr or done.stdout).split())
+        return done.returncode, done.stderr or done.stdout
 
 
 @dataclass(frozen=True)
@@ -132,19 +137,8 @@ class Rule:
         code, _ = self.filter.run("-C", *self._arguments())
         if code != 0:
             return 0
-        words = self._listing()
-        return next((int(line.split()[0]) for line in words if self.mark in line), 0)
-
-    def _listing(self) -> list[str]:
-        done = subprocess.run(
-            (*self.filter.argv, "-L", "INPUT", "-v", "-x", "-n"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        return done.stdout.splitlines()
+        _, listing = self.filter.call("-L", "INPUT", "-v", "-x", "-n")
+        return next((int(line.split()[0]) for line in listing.splitlines() if self.mark in line), 0)
 
     def undo(self) -> Step:
         """The step that removes it; one that is gone is removed."""

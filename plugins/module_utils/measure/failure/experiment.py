@@ -15,7 +15,7 @@ from typing import Optional
 from ...core.clock import NS_PER_S, Deadline, boot_id, monotonic_ns, read_clock
 from ...core.errors import K2Error
 from ...core.progress import Progress
-from ...fault.inject.base import Fault, FaultEndedEarly, Moment, Proof
+from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Moment, Proof
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.runtime.base import RuntimeFailure
@@ -111,19 +111,34 @@ class _Experiment:
         with Watching(self._profile, self._mode, self._service, self._request.settle_s) as watching:
             self._tell("until all is steady")
             watching.wait_steady(self._request.steady_s, Deadline.after(self._request.steady_timeout_s))
-            if self._cold is not None:
-                self._cold.before()
-                if self._mode.action is FaultAction.KILL_RUN:
-                    self._tell("until a run is at work")
-                    self._cold.await_running(Deadline.after(self._request.run_timeout_s))
-            self._fault.check()
+            self._prepare()
             guard = self._guard()
             watching.end_baseline()
             seen = _Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
+            watching.note_fault(seen.injected)
             self._measure(watching, guard, seen)
             return self._end(watching, guard, seen)
 
     # -- acts --------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Note how things stand, and wait for a run where one is to be hit."""
+        if self._cold is not None:
+            self._cold.before()
+        if self._cold is None or self._mode.action is not FaultAction.KILL_RUN:
+            self._fault.check()
+            return
+        self._tell("until a run is at work")
+        deadline = Deadline.after(self._request.run_timeout_s)
+        while True:
+            self._cold.await_running(deadline)
+            try:
+                self._fault.check()
+                return
+            except FaultNotPossible:
+                # That run was over sooner than most: the next one.
+                if deadline.passed:
+                    raise
 
     def _guard(self) -> FaultGuard:
         deadline = Deadline.after(at_most_s(self._request, self._mode))
@@ -155,6 +170,8 @@ class _Experiment:
             self._watch(watching, seen)
         except K2Error as error:
             seen.error = str(error)
+        except Exception as error:  # noqa: BLE001 - the platform is broken just now: whatever it is, the undo comes first
+            seen.error = f"{type(error).__name__}: {error}"
 
     def _hold(self, seen: _Seen) -> None:
         """Until the fault has lasted as long as it is to."""
@@ -209,9 +226,11 @@ class _Experiment:
         seen.differences = self._look_back()
         if seen.error is not None or not seen.undone or seen.differences:
             failed = guard.undo()
-            seen.undone = not failed
-            if failed:
-                seen.error = "; ".join([*([seen.error] if seen.error else []), f"not undone: {'; '.join(failed)}"])
+            # What is told is what the fault itself left. The entry stays open as long as anything of it is there.
+            left = self._look_back() if seen.differences else ()
+            seen.undone = not failed and not left
+            if not seen.undone:
+                seen.error = "; ".join([*([seen.error] if seen.error else []), "not undone", *failed, *left])
         not_well = watching.steady(Deadline.after(STEADY_AFTER_S))
         seen.steady_after = not not_well
         undone_by, problem = guard.end(undone=seen.undone)
@@ -223,7 +242,10 @@ class _Experiment:
     def _look_back(self) -> tuple[str, ...]:
         deadline = Deadline.after(RESTORED_S)
         while True:
-            differences = self._fault.restored()
+            try:
+                differences = self._fault.restored()
+            except Exception as error:  # noqa: BLE001 - as in _measure: to go on is to undo
+                differences = (f"it cannot be told whether all is as it was: {type(error).__name__}: {error}",)
             if not differences or deadline.passed:
                 return differences
             time.sleep(min(_LOOK_S, deadline.remaining()))

@@ -38,9 +38,9 @@ class Watching:
         if mode.recovery_at is RecoveryPoint.DRAINED and profile.broker is not None:
             self._drain = DrainWatch.of(profile.broker)
         self._samplers = Samplers(watches if self._drain is None else [*watches, self._drain])
-        exchanges = affected_exchanges(profile, mode, service)
+        self._exchanges = affected_exchanges(profile, mode, service)
         lanes = self._samplers.lanes()
-        self._expected = {lane.name: expectation(lane, {service.name}, mode.affects, exchanges) for lane in lanes}
+        self._expected = {lane.name: expectation(lane, {service.name}, mode.affects, self._exchanges) for lane in lanes}
         self._touched = {name for name, allowed in self._expected.items() if allowed is not Expectation.UNAFFECTED}
         self._own = {lane.name: lane.kind for lane in lanes if lane.service == service.name}
 
@@ -66,6 +66,10 @@ class Watching:
     def end_baseline(self) -> None:
         """Learn what is usual; from now on flows are judged by it."""
         self._samplers.end_baseline()
+
+    def note_fault(self, onset: Moment) -> None:
+        """Tell when the fault was brought about."""
+        self._samplers.note_fault(onset, self._exchanges)
 
     # -- after -------------------------------------------------------------------------------------------------------
 

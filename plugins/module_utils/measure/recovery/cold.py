@@ -105,15 +105,19 @@ class ColdWatch:
         """
         self._deployment_id = self._runs.deployment(self._name).id
         self._began_us = utc_us()
-        recent = self._runs.since(self._deployment_id, self._began_us - _MARGIN_US)
-        self._ended_before = frozenset(run.id for run in recent if run.ended)
         took = [
             (run.ended_us - run.started_us) / 1e6
-            for run in recent
+            for run in self._note()
             if run.state == COMPLETED and run.ended_us is not None and run.started_us is not None
         ]
         self._usual_s = statistics.median(took) if took else None
+
+    def _note(self, besides: str = "") -> tuple[FlowRun, ...]:
+        """Note which runs are over, ``besides`` one, and where the watermarks are; returns the runs of the last hour."""
+        recent = self._runs.since(self._deployment_id, self._began_us - _MARGIN_US)
+        self._ended_before = frozenset(run.id for run in recent if run.ended and run.id != besides)
         self._before = self._marks()
+        return recent
 
     def await_running(self, deadline: Deadline) -> FlowRun:
         """A run that is at work now, half done by what runs of the last hour took; ``before`` comes first.
@@ -130,6 +134,8 @@ class ColdWatch:
             if into_s <= half_s or self._usual_s is None:
                 # At its beginning it has done nothing yet that could be left half done.
                 time.sleep(min(half_s - into_s if half_s else 0.0, deadline.remaining()))
+                # What runs did meanwhile is neither the fault's doing nor the next run's.
+                self._note(besides=run.id)
                 return run
             time.sleep(min(self._options.poll_s, deadline.remaining()))  # it may be over any moment: the next one
 

@@ -3,6 +3,10 @@
 
 One query tells it for every exchange. What age is too old is learnt from the platform itself: while all is well the
 newest row grows older and is young again with every flush, so the bound is a few times what is usual.
+
+A row that is young enough may still be from before a fault. So after a fault, of an exchange that it may touch, only a
+row that was written since is a success, and an older one shows nothing. Of an exchange that it may not touch, a row that
+is older than usual, but not by far, shows nothing either: quiet markets have gaps.
 """
 
 from __future__ import annotations
@@ -13,12 +17,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Optional
 
-from ...core.clock import monotonic_ns
+from ...core.clock import NS_PER_S, monotonic_ns
 from ...core.errors import K2Error
 from ...platform.clickhouse import ClickHouseClient, Value
 from ...profile.model import Profile, Tier
 from ..data_flow import UNDIVIDED, watched_exchanges, watched_tiers
-from .model import Lane, LaneKind, Sample
+from .model import Lane, LaneKind, Moment, Sample
 from .sampler import Watch, judged
 
 INTERVAL_S = 0.5
@@ -26,6 +30,8 @@ TIMEOUT_S = 2.0
 _LEAST_BOUND_S = 1.0
 _USUAL = 0.95
 _TIMES_USUAL = 3.0
+# From these on, and not before, an exchange beyond the reach of a fault has certainly stopped.
+_TIMES_SURE, _LEAST_SURE_S = 10.0, 10.0
 _LEAST_READINGS = 5
 
 
@@ -92,6 +98,8 @@ class FlowWatch(Watch):
         self._max_age_s = max_age_s
         self._ages = ages
         self._readings: list[Reading] = []
+        self._onset: Optional[Moment] = None
+        self._touched: frozenset[str] = frozenset()
         self.bounds = {name: FlowBound(None, max_age_s) for name in exchanges}
 
     def look(self) -> None:
@@ -121,6 +129,10 @@ class FlowWatch(Watch):
         }
         return self.bounds
 
+    def note_fault(self, onset: Moment, touched: Collection[str]) -> None:
+        """Tell when a fault was brought about, and the flows of which exchanges it may stop."""
+        self._onset, self._touched = onset, frozenset(touched)
+
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """See ``Watch``."""
@@ -131,21 +143,36 @@ class FlowWatch(Watch):
                 blank,
                 name=f"flow:{name}",
                 exchange=name,
-                samples=tuple(self._sample(name, bound.bound_s, each) for each in readings),
+                samples=tuple(self._sample(name, bound, each) for each in readings),
             )
             for name, bound in self.bounds.items()
         )
 
-    def _sample(self, exchange: str, bound_s: float, reading: Reading) -> Sample:
+    def _sample(self, exchange: str, bound: FlowBound, reading: Reading) -> Sample:
         age_s = reading.ages_s.get(exchange)
-        ok: Optional[bool] = age_s is not None and age_s <= bound_s
+        ok: Optional[bool] = age_s is not None and age_s <= bound.bound_s
         if reading.error is not None:
             error, ok = reading.error, False if reading.proof else None
         elif age_s is None:
             error = f"no row of the last {self._max_age_s:g} s"
         else:
-            error = f"the newest row is {age_s:.3f} s old, more than {bound_s:.3f} s"
+            error = f"the newest row is {age_s:.3f} s old, more than {bound.bound_s:.3f} s"
+            if self._onset is not None and reading.end_ns >= self._onset.low_ns:
+                ok, error = self._since_fault(exchange, bound, reading, age_s, error)
         return judged(reading.start_ns, reading.end_ns, ok, error, TIMEOUT_S)
+
+    def _since_fault(
+        self, exchange: str, bound: FlowBound, reading: Reading, age_s: float, error: str
+    ) -> tuple[Optional[bool], str]:
+        """What a reading shows that may have been taken after the fault; see the module."""
+        assert self._onset is not None
+        if age_s > bound.bound_s:
+            sure_s = min(self._max_age_s, max(_LEAST_SURE_S, _TIMES_SURE * (bound.usual_s or self._max_age_s)))
+            doubtful = exchange not in self._touched and age_s <= sure_s
+            return (None if doubtful else False), error
+        if exchange in self._touched and age_s * NS_PER_S >= reading.start_ns - self._onset.high_ns:
+            return None, f"the newest row is {age_s:.3f} s old and may be from before the fault"
+        return True, ""
 
 
 def learnt(ages_s: Sequence[float], max_age_s: float) -> FlowBound:

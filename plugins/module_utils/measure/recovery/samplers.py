@@ -80,6 +80,11 @@ class Samplers:
         """Learn what age of the newest row is usual, by exchange; to be called when all has been well for a while."""
         return {name: bound for watch in self._flows() for name, bound in watch.end_baseline().items()}
 
+    def note_fault(self, onset: Moment, exchanges: Collection[str]) -> None:
+        """Tell when the fault was brought about, and the flows of which ``exchanges`` it may stop."""
+        for watch in self._flows():
+            watch.note_fault(onset, exchanges)
+
     def flow_bounds(self) -> Mapping[str, FlowBound]:
         """The bounds by exchange that flow lanes are judged by."""
         return {name: bound for watch in self._flows() for name, bound in watch.bounds.items()}
