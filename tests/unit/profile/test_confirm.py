@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.tools.failure_facts import PROFILE
+from failure_facts import PROFILE
 
 from ansible_collections.k2.hardening.plugins.module_utils.profile.confirm import NotConfirmed, require_confirmed
 

@@ -309,6 +309,11 @@ def test_a_cold_tier_that_is_not_exactly_once_fails(cold: dict[str, Any], says: 
     assert says in result.reason
 
 
+def test_a_row_with_another_value_in_the_cold_tier_fails() -> None:
+    assert loss(archive(given.cold(differing=1))).verdict is FAIL
+    assert loss(archive(given.cold(differing=None))).verdict is PASS
+
+
 @pytest.mark.parametrize(
     "cold",
     [None, given.cold(missing=None), given.cold(duplicates=None), given.cold(watermark_held=None)],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
+from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, Scale, Verdict
 
@@ -430,3 +431,70 @@ def test_samples_lie_in_a_file_and_not_in_the_evidence() -> None:
     (summary,) = decided.detail["results"]
     assert summary["samples_file"] == name
     assert all("samples" not in lane for lane in summary["lanes"])
+
+
+def archiver_as(kind: str, **changes: Any) -> Profile:
+    """The platform with an archiver of another kind, and its modes changed."""
+    data = copy.deepcopy(given.PROFILE_DATA)
+    data["k2_services"]["archiver"]["kind"] = kind
+    data["k2_failure_modes"]["archive_off"] |= changes
+    return parse_profile(data)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("worker", PASS), ("object-store", INCONCLUSIVE)])
+def test_only_who_starts_runs_is_stopped_without_a_run_that_fails(kind: str, expected: Verdict) -> None:
+    off = given.fault("archive_off", "archiver", cold=given.cold(failed_run=None))
+    result = recovery("archive_off", off, profile=archiver_as(kind)).result
+    assert result.verdict is expected, result.reason
+    assert ("no run failed" in result.reason) == (expected is INCONCLUSIVE)
+
+
+def test_a_worker_that_was_away_for_less_than_its_schedule_may_have_missed_no_run() -> None:
+    off = given.fault("archive_off", "archiver", cold=given.cold(failed_run=None), duration_s=20.0)
+    result = recovery("archive_off", off, profile=archiver_as("worker", duration_s=20)).result
+    assert result.verdict is INCONCLUSIVE
+    assert "runs are due each 30 s" in result.reason
+
+
+def test_a_run_that_completes_and_moves_no_watermark_is_no_recovery() -> None:
+    still = given.cold(watermark_after={"slips": "2026-01-01T00:00:00Z"}, why="these watermarks did not move on: slips")
+    killed = given.fault("archive_killed", "archiver", cold=still, t4_s=None, recovery=None, ended_ns=given.at(150))
+    assert verdict("archive_killed", killed)[0] is FAIL
+    unread = given.fault("archive_killed", "archiver", cold=given.cold(), t4_s=None, recovery=None)
+    assert verdict("archive_killed", unread)[0] is INCONCLUSIVE
+
+
+def test_a_process_that_runs_serves_nothing_yet() -> None:
+    crashed = given.fault("crash_board", "board")
+    crashed["lanes"] = [lane for lane in crashed["lanes"] if lane["name"] != "service:board"]
+    facts = {"crashes": [crashed], "loads": [given.load()], "audit": given.audit()}
+    (one,) = decide_failure(given.PROFILE, facts, Scale.LAB)
+    assert one.result.verdict is INCONCLUSIVE
+    assert "give k2_services.board a probe" in one.result.reason
+
+
+def test_a_service_that_could_not_be_broken_again_passes_nothing_and_says_why() -> None:
+    facts = {
+        "mode": "log_restart",
+        "failures": [given.fault("log_restart", "log")],
+        "unmeasured": {"log": "the platform is not steady"},
+        "loads": [given.load()],
+        "audit": given.audit(),
+    }
+    found = {one.result.spec.id: one.result for one in decide_failure(given.PROFILE, facts, Scale.LAB)}
+    for word in ("recovery", "loss", "isolation", "restored"):
+        assert found[f"S3.log_restart.{word}"].verdict is INCONCLUSIVE, word
+    assert "log: the platform is not steady" in found["S3.log_restart.recovery"].reason
+
+
+def test_why_there_is_no_audit_is_told() -> None:
+    facts = {
+        "mode": "log_restart",
+        "failures": [given.fault("log_restart", "log")],
+        "loads": [given.load()],
+        "unaudited": "the broker did not answer",
+    }
+    found = {one.result.spec.id: one.result for one in decide_failure(given.PROFILE, facts, Scale.LAB)}
+    assert found["S3.log_restart.recovery"].verdict is PASS
+    assert found["S3.log_restart.loss"].verdict is INCONCLUSIVE
+    assert "the broker did not answer" in found["S3.log_restart.loss"].reason

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
+from ansible_collections.k2.hardening.plugins.module_utils.core.clock import NS_PER_S, Deadline, monotonic_ns
+from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import Moment
 from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.flow import (
     FlowBound,
     FlowWatch,
@@ -150,6 +151,49 @@ def test_ages_are_judged_by_what_was_usual_in_the_baseline():
     assert a.samples[-1].failed
     assert "2.000 s old" in a.samples[-1].error
     assert b.samples[-1].ok
+
+
+def after_a_fault(usual_s, age_s, since_s, touched):
+    """The last sample of a flow whose newest row is ``age_s`` old so long after a fault."""
+    left = iter([{"a": usual_s}] * 6 + [{"a": age_s}])
+    watch = FlowWatch(["a"], 60.0, lambda: next(left))
+    for _ in range(6):
+        watch.look()
+    watch.end_baseline()
+    long_ago_ns = monotonic_ns() - int(since_s * NS_PER_S)
+    watch.note_fault(Moment(long_ago_ns, long_ago_ns), ["a"] if touched else [])
+    watch.look()
+    return watch.lanes[0].samples[-1]
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "age_s", "since_s", "ok", "failed"),
+    [
+        (4.0, 9.0, 8.0, False, False),  # young enough, and from before: it may have stopped with the fault
+        (4.0, 7.0, 8.0, True, False),
+        (0.3, 0.5, 0.2, False, False),
+        (0.3, 1.5, 1.0, False, True),
+    ],
+)
+def test_a_flow_that_a_fault_may_stop_is_back_with_a_row_that_was_written_since(usual_s, age_s, since_s, ok, failed):
+    sample = after_a_fault(usual_s, age_s, since_s, touched=True)
+    assert (sample.ok, sample.failed) == (ok, failed)
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "age_s", "ok", "failed"),
+    [
+        (0.3, 0.8, True, False),  # also if it is from before: it was not to be stopped
+        (0.3, 3.0, False, False),  # a quiet market has gaps
+        (0.3, 11.0, False, True),
+        (2.0, 19.0, False, False),
+        (2.0, 21.0, False, True),
+        (9.0, 61.0, False, True),
+    ],
+)
+def test_a_flow_beyond_reach_has_stopped_only_when_that_is_certain(usual_s, age_s, ok, failed):
+    sample = after_a_fault(usual_s, age_s, 0.5, touched=False)
+    assert (sample.ok, sample.failed) == (ok, failed)
 
 
 @pytest.mark.parametrize(
