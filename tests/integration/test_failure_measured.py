@@ -20,14 +20,20 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import Moment, bracket
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.processes import Kill, Restart
 from ansible_collections.k2.hardening.plugins.module_utils.fault.journal import Journal, JournalError
 from ansible_collections.k2.hardening.plugins.module_utils.fault.lock import PlatformBusy, PlatformLock
+from ansible_collections.k2.hardening.plugins.module_utils.fault.steps import perform
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure import experiment, watching
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.experiment import break_and_measure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.guard import undo_earlier
-from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import FailureRequest, plan
+from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import (
+    FailureRequest,
+    open_fault,
+    plan,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.samplers import NotSteady
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
@@ -184,6 +190,19 @@ def test_what_its_supervisor_gave_up_is_started_by_the_undo_and_fails(
     assert gates(site, given_up, found)["restored"].verdict is FAIL
     assert site.state("careful") is State.RUNNING
     assert (found["error"], journal.open_entries()) == (None, [])
+
+
+def test_an_undo_is_done_when_the_service_is_up_however_often_its_start_fails(site: Site) -> None:
+    whole = site.profile(it=STOP | {"services": ["careful"], "affects": []})
+    fault = open_fault(whole, whole.failure_modes["it"], whole.services["careful"])
+    fault.check()
+    undo = fault.undo_steps()
+    fault.inject()
+    # A start that failed leaves it waiting for the next, which supervisord takes for started.
+    site.script("careful", fails=3)
+    outcomes = perform(undo, Deadline.after(60).at_ns)
+    assert all(outcome.ok for outcome in outcomes), outcomes
+    assert site.state("careful") is State.RUNNING
 
 
 def test_a_fault_without_effect_proves_nothing_and_passes_nothing(
