@@ -72,6 +72,7 @@ class Site:
     folder: Path
     runtime: SupervisorRuntime
     ports: dict[str, int]
+    timeout_s: float = 10.0
 
     def script(self, name: str, **plan: Any) -> None:
         """What the service does at its next starts: ``delay_s`` until it listens, the pid that it ``takes_along``, how
@@ -118,7 +119,7 @@ class Site:
                 "name": "scripted",
                 "scale": "lab",
                 "runtime": "supervisor",
-                "runtimes": {"supervisor": {"socket": self.runtime._socket, "timeout_s": 10}},
+                "runtimes": {"supervisor": {"socket": self.runtime._socket, "timeout_s": self.timeout_s}},
             },
             "k2_services": {
                 name: {

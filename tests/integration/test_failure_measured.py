@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,11 @@ import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import Moment, bracket
-from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.processes import Kill, Restart
+from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.processes import Kill, Restart, Stop
 from ansible_collections.k2.hardening.plugins.module_utils.fault.journal import Journal, JournalError
 from ansible_collections.k2.hardening.plugins.module_utils.fault.lock import PlatformBusy, PlatformLock
-from ansible_collections.k2.hardening.plugins.module_utils.fault.steps import perform
-from ansible_collections.k2.hardening.plugins.module_utils.measure.failure import experiment, watching
+from ansible_collections.k2.hardening.plugins.module_utils.fault.steps import Outcome, perform
+from ansible_collections.k2.hardening.plugins.module_utils.measure.failure import experiment, guard, watching
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.experiment import break_and_measure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.guard import undo_earlier
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import (
@@ -35,7 +37,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.reque
     plan,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.recovery.samplers import NotSteady
-from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
+from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import RuntimeFailure, State
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Scale, Verdict
 
@@ -264,6 +266,53 @@ def test_without_a_journal_nothing_is_broken(site: Site, tmp_path: Path, journal
     assert site.pid("front") == pid
 
 
+def test_a_fault_that_fails_halfway_is_undone_and_told(
+    site: Site, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: Stop) -> Moment:
+        self.runtime.stop(self.unit, 20)
+        raise RuntimeFailure("it does not answer")
+
+    monkeypatch.setattr(Stop, "inject", half)
+    with pytest.raises(RuntimeFailure, match=r"could not be brought about.*it does not answer.*nothing is left of it"):
+        measured(site, tmp_path, STOP)
+    assert site.states() == {State.RUNNING}
+    assert (journal.open_entries(), watchdogs(journal)) == ([], [])
+
+
+def test_a_supervisor_that_hangs_meanwhile_costs_the_verdict_and_not_the_service(
+    site: Site, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor: int = site.runtime._call("getPID")
+
+    def kill_and_hang(self: Kill) -> Moment:
+        os.kill(supervisor, signal.SIGSTOP)
+        return bracket(lambda: os.kill(self.before.process.pid, signal.SIGKILL))
+
+    def answer_again(*arguments: Any) -> list[Outcome]:
+        os.kill(supervisor, signal.SIGCONT)
+        return perform(*arguments)
+
+    monkeypatch.setattr(Kill, "inject", kill_and_hang)
+    monkeypatch.setattr(guard, "perform", answer_again)
+    monkeypatch.setattr(experiment, "RESTORED_S", 1.0)
+    try:
+        found = measured(replace(site, timeout_s=1), tmp_path, CRASH, watch_s=2)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    (difference,) = found["restored"]["differences"]
+    assert "cannot be told whether front is as it was" in difference
+    assert "what brought it back cannot be told" in found["problems"][0]
+    assert (found["proof"]["proven"], found["undone_by"], found["steady_after"]) == (True, "tool", True)
+    decided = gates(site, CRASH, found)
+    assert [decided[gate].verdict for gate in ("recovery", "isolation", "restored")] == [
+        INCONCLUSIVE,
+        INCONCLUSIVE,
+        FAIL,
+    ]
+    assert (site.states(), journal.open_entries()) == ({State.RUNNING}, [])
+
+
 @pytest.mark.parametrize(
     ("mode", "mechanism"), [(STOP, "restarted by the tool"), (PAUSE, "healed itself")], ids=["stop", "pause"]
 )
@@ -317,7 +366,7 @@ def tool(
         yield process
     finally:
         # Its group, as a terminal or an init that ends a session does.
-        os.killpg(process.pid, 9)
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=20)
 
 
