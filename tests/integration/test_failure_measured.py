@@ -201,7 +201,7 @@ def test_an_undo_is_done_when_the_service_is_up_however_often_its_start_fails(si
     undo = fault.undo_steps()
     fault.inject()
     # A start that failed leaves it waiting for the next, which supervisord takes for started.
-    site.script("careful", fails=3)
+    site.script("careful", fails=2)
     outcomes = perform(undo, Deadline.after(60).at_ns)
     assert all(outcome.ok for outcome in outcomes), outcomes
     assert site.state("careful") is State.RUNNING
@@ -241,7 +241,7 @@ def test_a_platform_that_is_already_sick_is_left_alone(site: Site, tmp_path: Pat
     site.runtime.stop("other", 20)
     pid = site.pid("front")
     with pytest.raises(NotSteady, match="process:other: state stopped"):
-        measured(site, tmp_path, CRASH, steady_timeout_s=3)
+        measured(site, tmp_path, CRASH, steady_timeout_s=2)
     assert site.pid("front") == pid
     assert not journal.path.exists()
 
@@ -339,7 +339,7 @@ def test_what_is_held_is_held_long_enough_watched_meanwhile_and_put_back(
 
 
 def test_a_service_that_dies_with_the_first_was_not_kept_out_of_it(site: Site, tmp_path: Path) -> None:
-    site.script("other", delay_s=3.5)
+    site.script("other", delay_s=3)
     site.script("front", takes_along=site.pid("other"))
     found = measured(site, tmp_path, ALONE)
     decided = gates(site, ALONE, found)
@@ -394,7 +394,7 @@ def test_a_run_killed_at_any_moment_leaves_nothing_broken(site: Site, tmp_path: 
             if moments.random() < 0.7:
                 # About the fault itself; else before it and after it, too, where nothing is to be undone.
                 eventually(lambda run=run: journal.open_entries() or run.poll() is not None, bool)
-            time.sleep(moments.uniform(0, 3))
+            time.sleep(moments.uniform(0, 2.5))
         if action in progress.read_text(encoding="utf-8"):
             # Nobody but the watchdog is there to put it back.
             eventually(journal.open_entries, lambda entries: not entries, 30)
