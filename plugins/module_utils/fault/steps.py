@@ -8,13 +8,14 @@ the module ends, and the watchdog is what is left then.
 A step is a mapping that survives JSON. Each is idempotent, says what counts as success, and needs no other step to
 have succeeded. ``body`` is a text, or anything else to be sent as JSON; ``timeout_s`` may be left out:
 
-- ``{"op": "http", "method", "url", "body"?, "content_type"?, "ok": [statuses], "ok_contains"?: [texts]}``
+- ``{"op": "http", "method", "url", "body"?, "content_type"?, "ok": [statuses], "ok_contains"?: [texts], "shows"?}``
 - ``{"op": "unix_http", "socket", "method", "path", ...the same}``
 - ``{"op": "signal", "pid", "start_ticks", "number"}``: only to the process that started then; one that is gone is done
 - ``{"op": "exec", "argv", "ok": [exit codes]}``: without a shell
 
-XML-RPC tells a fault with status 200: that is a success only where the body holds one of ``ok_contains``. A step may
-carry ``"verify"``: a step that must succeed after it, else both are done again.
+XML-RPC tells a fault with status 200: that is a success only where the body holds one of ``ok_contains``. Any other
+answer is one only if its body holds the text ``shows``, where the step has it. A step may carry ``"verify"``: a step
+that must succeed after it, else both are done again.
 
 As a program: ``steps.py ENTRY_FILE [READY_FD]`` with the maker's pipe as standard input. It waits until the pipe ends,
 its maker is gone, the entry's ``deadline_ns`` (CLOCK_MONOTONIC) passes or SIGTERM comes, and then undoes the entry if
@@ -61,7 +62,7 @@ _NEEDS: Mapping[str, Mapping[str, Any]] = {
     "exec": {"argv": list, "ok": list},
 }
 _MAY: Mapping[str, Any] = {"verify": Mapping, "timeout_s": (int, float)}
-_MAY_HTTP: Mapping[str, Any] = {"body": object, "content_type": str, "ok_contains": list}
+_MAY_HTTP: Mapping[str, Any] = {"body": object, "content_type": str, "ok_contains": list, "shows": str}
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,8 @@ def _exchange(
     ok = answer.status in step["ok"]
     if ok and "<fault>" in answered:
         ok = any(accepted in answered for accepted in step.get("ok_contains", ()))
+    elif ok:
+        ok = step.get("shows", "") in answered
     return ok, f"{answer.status} {' '.join(answered.split())}".strip()
 
 

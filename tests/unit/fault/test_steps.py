@@ -115,6 +115,14 @@ def test_an_xml_rpc_fault_is_a_success_only_where_the_step_says_so(unix):
     assert unix.asked[-1] == ("POST", "/RPC2", "<x/>", "text/xml")
 
 
+def test_an_answer_has_to_show_what_the_step_asks_for(unix):
+    unix.answers = [(200, "<string>BACKOFF</string>"), (200, "<string>RUNNING</string>")]
+    (outcome,) = perform([unix_step(unix, shows="<string>RUNNING</string>")], within(5))
+    assert (outcome.ok, outcome.attempts) == (True, 2)
+    unix.answers = [(500, "<string>RUNNING</string>")]
+    assert not perform([unix_step(unix, shows="<string>RUNNING</string>")], 0)[0].ok
+
+
 def test_an_answer_that_never_comes_costs_no_more_than_the_steps_time(tmp_path):
     class Mute(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -70,10 +70,16 @@ class Kill(UnitFault):
         victim = self.before.process
         if victim.alive:
             return Proof(False, f"{victim} still runs")
+        return Proof(True, f"{victim} is gone{self._successor(victim)}")
+
+    def _successor(self, victim: Process) -> str:
+        """What took its place; a runtime that does not answer makes the victim no less dead."""
+        try:
+            now = Process.of(self.runtime.status(self.unit).pid)
+        except K2Error as error:
+            return f"; what took its place is not known: {error}"
         # A runtime that has not noticed yet still names the victim.
-        now = Process.of(self.runtime.status(self.unit).pid)
-        replaced = now is not None and now != victim and now.alive
-        return Proof(True, f"{victim} is gone" + (f", {now} took its place" if replaced else ""))
+        return f", {now} took its place" if now is not None and now != victim and now.alive else ""
 
     def heal(self) -> Optional[Moment]:
         """See ``Fault``: a crash is an instant."""

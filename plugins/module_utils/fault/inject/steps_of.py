@@ -47,7 +47,7 @@ class SupervisorSteps(StepsOf):
     def __init__(self, socket: str) -> None:
         self._socket = socket
 
-    def _call(self, method: str, *arguments: Any, ok_contains: tuple[str, ...]) -> dict[str, Any]:
+    def _call(self, method: str, *arguments: Any, **success: Any) -> dict[str, Any]:
         return {
             "op": "unix_http",
             "socket": self._socket,
@@ -56,17 +56,18 @@ class SupervisorSteps(StepsOf):
             "body": xmlrpc.client.dumps(arguments, f"supervisor.{method}"),
             "content_type": "text/xml",
             "ok": [200],
-            "ok_contains": list(ok_contains),
             "timeout_s": START_TIMEOUT_S,
+            **success,
         }
 
     def start(self, unit: str) -> tuple[Step, ...]:
         """See ``StepsOf``.
 
         It waits for the program to run: without that, supervisord reports success for one that is just being stopped
-        and does not start it.
+        and does not start it. And it looks: supervisord takes for started also what failed and waits for its next try.
         """
-        return (self._call("startProcess", unit, True, ok_contains=("ALREADY_STARTED",)),)
+        runs = self._call("getProcessInfo", unit, shows="<string>RUNNING</string>")
+        return ({**self._call("startProcess", unit, True, ok_contains=["ALREADY_STARTED"]), "verify": runs},)
 
     def resume(self, unit: str, pid: int) -> tuple[Step, ...]:  # noqa: ARG002
         """See ``StepsOf``: each process that there is, and the group for those that are born before the pause."""
