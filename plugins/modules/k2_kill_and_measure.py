@@ -243,6 +243,10 @@ failure:
     steady_before:
       description: Whether all was well before, as C(steady_after) tells of afterwards.
       type: bool
+    undone_before:
+      description: What earlier runs had left broken, and was undone first.
+      type: list
+      elements: str
     problems:
       description: Why nothing follows from it.
       type: list
@@ -310,6 +314,8 @@ def _answer(module: AnsibleModule) -> dict[str, Any]:
     require_confirmed(profile, params["confirm"], "a fault")
     progress_file = Path(params["progress_file"]) if params["progress_file"] else None
     result = break_and_measure(profile, request, Path(params["state_dir"]), progress_file)
+    for earlier in result.undone_before:
+        module.warn(f"an earlier run had left this, which was undone first: {earlier}")
     return {"changed": True, "failure": result.to_plain()}
 
 

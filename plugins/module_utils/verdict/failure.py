@@ -37,9 +37,9 @@ def decide_failure(
 
     ``facts["mode"]`` names a failure mode, with ``failures`` (results of ``k2_kill_and_measure``, one or more for each
     of its services; ``unmeasured`` has the reasons by service where it could not be broken), ``loads`` (of ``k2_load``)
-    and ``audit`` (of ``k2_tier_audit``; ``unaudited`` is the reason why there is none). Instead of these, the reason why
-    it was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said of
-    several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with the same over all of
+    and ``audit`` (of ``k2_tier_audit``; ``unaudited`` is the reason why there is none). Instead of these, the reason
+    why it was not measured: ``unselected`` (nobody chose it for this run), ``skipped`` or ``failed``; that may be said
+    of several at once, ``modes``. ``facts["crashes"]`` are results of any number of crashes, with the same over all of
     them. ``facts["mttr"]`` asks for the gates over the whole step, with ``audit_all``; these need ``recorded``, what
     the run has recorded so far.
 

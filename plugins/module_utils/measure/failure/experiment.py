@@ -8,7 +8,7 @@ the undo comes first, and what could not be learnt is told in ``problems`` or ``
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -58,8 +58,9 @@ def break_and_measure(
     task = f"failure mode {mode.name} on {service.name}"
     with Progress(progress_file, task) as progress, PlatformLock(directory, request.run_id):
         journal = Journal(directory / "undo")
-        undo_earlier(journal)
-        return _Experiment(profile, request, mode, service, fault, journal, progress).run()
+        earlier = undo_earlier(journal)
+        result = _Experiment(profile, request, mode, service, fault, journal, progress).run()
+        return replace(result, undone_before=earlier)
 
 
 @dataclass

@@ -28,8 +28,8 @@ class FailureRequest:
 
     ``steady_s`` is how long everything is watched before the fault, at least, and ``steady_timeout_s`` how long it may
     take until all is well. ``settle_s`` is how long a lane has to be up to have come to stay. ``watch_s`` is how long
-    recovery is watched for once the fault is over, by default half a minute beyond the mode's target. A mode that hits a run
-    waits ``run_timeout_s`` for one to begin, or asks for one with ``ask_for_run``.
+    recovery is watched for once the fault is over, by default half a minute beyond the mode's target. A mode that hits
+    a run waits ``run_timeout_s`` for one to begin, or asks for one with ``ask_for_run``.
     """
 
     mode: str
@@ -137,5 +137,6 @@ def held_s(mode: FailureMode) -> float:
     return mode.duration_s if mode.action in HELD else 0.0
 
 
-# For proof, undo and the look back, each of which has a deadline of its own within this.
-UNDO_S = 120.0
+# For all that has a deadline of its own besides: proof, an orderly stop, a start, undo, and the looks back. The
+# watchdog must not come to it while the tool still is at it.
+UNDO_S = 300.0

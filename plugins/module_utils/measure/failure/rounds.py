@@ -20,6 +20,8 @@ from .request import FailureRequest, UnknownFailure, at_most_s, held_s, plan
 CRASHES = "crashes"
 # Around each fault: steady before, settled after, with room for a module to start.
 _AROUND_S = 30.0
+# More than these are not all named.
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,11 @@ def to_plain(profile: Profile, found: Collection[Round], waits: FailureRequest) 
 
 
 def _name_of(each: Round) -> str:
-    names = [mode.name for mode in each.modes]
-    return names[0] if len(names) == 1 else f"{len(names)} crashes, {names[0]} to {names[-1]}"
+    if len(each.modes) == 1:
+        return each.modes[0].name
+    services = [service for _, service in each.faults]
+    told = ", ".join(services) if len(services) <= _FEW else f"{services[0]} .. {services[-1]}"
+    return f"{len(each.modes)} crashes: {told}"
 
 
 def _planned(profile: Profile, mode: FailureMode, service: str, waits: FailureRequest) -> Mapping[str, Any]:

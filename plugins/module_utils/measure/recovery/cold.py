@@ -113,7 +113,7 @@ class ColdWatch:
         self._usual_s = statistics.median(took) if took else None
 
     def _note(self, besides: str = "") -> tuple[FlowRun, ...]:
-        """Note which runs are over, ``besides`` one, and where the watermarks are; returns the runs of the last hour."""
+        """Note which runs are over, but for ``besides``, and where the watermarks are; returns an hour's runs."""
         recent = self._runs.since(self._deployment_id, self._began_us - _MARGIN_US)
         self._ended_before = frozenset(run.id for run in recent if run.ended and run.id != besides)
         self._before = self._marks()

@@ -5,8 +5,8 @@ One query tells it for every exchange. What age is too old is learnt from the pl
 newest row grows older and is young again with every flush, so the bound is a few times what is usual.
 
 A row that is young enough may still be from before a fault. So after a fault, of an exchange that it may touch, only a
-row that was written since is a success, and an older one shows nothing. Of an exchange that it may not touch, a row that
-is older than usual, but not by far, shows nothing either: quiet markets have gaps.
+row that was written since is a success, and an older one shows nothing. Of an exchange that it may not touch, a row
+that is older than usual, but not by far, shows nothing either: quiet markets have gaps.
 """
 
 from __future__ import annotations

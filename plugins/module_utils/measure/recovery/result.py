@@ -70,8 +70,8 @@ class FailureResult:
 
     ``zero`` is "injection" or "heal"; ``plan``, ``proof``, ``drain`` and ``cold`` are already plain. ``platform`` is
     the recovery over the lanes that must be well again. ``recovery`` is None where it is not known; that it was not
-    before ``at_least_s`` still is. ``problems`` are the reasons why nothing can be decided, ``error`` what ended the
-    measurement early.
+    before ``at_least_s`` still is. ``undone_before`` is what earlier runs had left and was undone first. ``problems``
+    are the reasons why nothing can be decided, ``error`` what ended the measurement early.
     """
 
     mode: str
@@ -104,6 +104,7 @@ class FailureResult:
     undone_by: Optional[str]
     steady_before: bool
     steady_after: bool
+    undone_before: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     error: Optional[str] = None
     n: int = 1
@@ -127,6 +128,7 @@ class FailureResult:
             "drain": None if self.drain is None else dict(self.drain),
             "cold": None if self.cold is None else dict(self.cold),
             "restored": {"differences": list(self.differences)},
+            "undone_before": list(self.undone_before),
             "problems": list(self.problems),
         }
 

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import FaultNotPossible
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import (
+    UNDO_S,
     FailureRequest,
     UnknownFailure,
     at_most_s,
@@ -107,7 +108,7 @@ def test_a_plan_tells_all_that_is_going_to_be_done_and_what_is_expected(platform
     assert found["action"] == "stop archiver in order for 40 s"
     assert found["expected_mechanism"] == "restarted by the tool"
     assert found["duration_s"] == 40
-    assert found["at_most_s"] == 5 + 10 + 7 + 40 + 120
+    assert found["at_most_s"] == 5 + 10 + 7 + 40 + UNDO_S
     assert found["expected"] == {
         "max_recovery_s": 120,
         "recovery_from": "heal",

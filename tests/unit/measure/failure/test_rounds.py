@@ -8,7 +8,7 @@ from typing import Any
 import failure_facts as given
 import pytest
 
-from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import UnknownFailure
+from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.request import FailureRequest, UnknownFailure
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.rounds import Round, rounds, to_plain
 
 EVERY = [
@@ -98,7 +98,7 @@ def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, says: str) -
 
 
 def plain(*only: str) -> list[dict[str, Any]]:
-    return to_plain(given.PROFILE, rounds(given.PROFILE, only)[0])
+    return to_plain(given.PROFILE, rounds(given.PROFILE, only)[0], FailureRequest(""))
 
 
 def test_a_round_of_crashes_is_called_by_its_services_and_takes_as_long_as_all_of_them() -> None:

@@ -32,7 +32,7 @@ AGREED = {
     "mode", "service", "unit", "runtime", "action", "boot_id", "started_us", "duration_s", "plan", "zero",
     "baseline_start_ns", "injected", "healed", "ended_ns", "proof", "mechanism", "lanes", "t1_s", "t2_s", "t3_s",
     "t4_s", "recovery", "shorter_than_s", "detection", "drain", "cold", "restored", "undone_by", "steady_before",
-    "steady_after", "n", "problems", "error",
+    "steady_after", "n", "undone_before", "problems", "error",
 }  # fmt: skip
 
 
