@@ -232,8 +232,6 @@ def _connect(address: str, port: int) -> Optional[str]:
     try:
         with socket.create_connection((address, port), timeout=_CONNECT_S):
             return None
-    except TimeoutError:
-        raise
     except socket.timeout as error:  # a class of its own before Python 3.10
         raise TimeoutError from error
     except ConnectionRefusedError:
