@@ -194,6 +194,27 @@ def test_what_its_supervisor_gave_up_is_started_by_the_undo_and_fails(
     assert (found["error"], journal.open_entries()) == (None, [])
 
 
+def test_what_even_the_undo_cannot_start_fails_and_stays_open_until_its_watchdog_can(
+    site: Site, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, seconds in ((experiment, "RESTORED_S", 0.5), (experiment, "STEADY_AFTER_S", 0.5)):
+        monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(guard, "UNDO_TIMEOUT_S", 2.0)
+    site.script("careful", fails=1000)
+    broken = ALONE | {"services": ["careful"], "affects": ["front", "other"], "max_recovery_s": 1}
+    found = measured(site, tmp_path, broken, watch_s=4)
+    decided = gates(site, broken, found)
+    assert decided["recovery"].verdict is FAIL, decided["recovery"].reason
+    assert decided["restored"].verdict is FAIL
+    assert any(text.startswith("not undone: ") for text in found["restored"]["differences"])
+    assert (found["steady_after"], found["error"]) == (False, None)
+    (entry,) = journal.open_entries()
+    site.script("careful")
+    eventually(journal.open_entries, lambda entries: not entries, 60)
+    assert journal.closed_by(entry.id) == "watchdog"
+    assert site.state("careful") is State.RUNNING
+
+
 def test_an_undo_is_done_when_the_service_is_up_however_often_its_start_fails(site: Site) -> None:
     whole = site.profile(it=STOP | {"services": ["careful"], "affects": []})
     fault = open_fault(whole, whole.failure_modes["it"], whole.services["careful"])

@@ -231,12 +231,15 @@ class _Experiment:
             left = self._look_back() if seen.differences else ()
             seen.undone = not failed and not left
             if not seen.undone:
-                seen.error = "; ".join([*([seen.error] if seen.error else []), "not undone", *failed, *left])
+                # What cannot be undone is no doubt about what was seen: it did not come back.
+                seen.differences = (*seen.differences, f"not undone: {'; '.join([*failed, *left])}")
         not_well = watching.steady(Deadline.after(STEADY_AFTER_S))
         seen.steady_after = not not_well
         undone_by, problem = guard.end(undone=seen.undone)
-        if problem:
+        if problem and seen.undone:
             seen.problems.append(problem)
+        elif problem:
+            seen.differences = (*seen.differences, problem)
         watching.stop()
         return self._result(watching, seen, undone_by)
 
