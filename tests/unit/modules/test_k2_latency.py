@@ -66,7 +66,7 @@ def test_bad_input_is_told_and_no_password_is(tmp_path: Path, variables: dict[st
 @pytest.mark.parametrize(
     ("own", "told"),
     [
-        ({"state_dir": "undo"}, "a load changes the platform"),
+        ({"state_dir": "undo"}, "a canary changes the platform"),
         ({}, "missing parameter(s) required by 'canary': state_dir"),
     ],
 )
