@@ -103,8 +103,8 @@ def test_at_most_a_twentieth_of_the_traffic_is_sent(course: Bookmaker, tmp_path:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"confirm": None}, "a load changes the platform"),
-        ({"confirm": "another"}, "a load changes the platform"),
+        ({"confirm": None}, "a canary changes the platform"),
+        ({"confirm": "another"}, "a canary changes the platform"),
         ({"exchange": "epsom"}, "nothing to write the canary's records to"),
         ({"rate_per_s": 0.0}, "a canary cannot be sent"),
     ],
