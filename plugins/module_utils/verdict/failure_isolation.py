@@ -28,11 +28,6 @@ class Isolation:
     doubtful: dict[str, str]
     watched: int
 
-    @property
-    def at_most(self) -> int:
-        """How many may have been disturbed."""
-        return len(self.disturbed.keys() | self.doubtful.keys())
-
 
 def isolation_of(profile: Profile, mode: FailureMode, fault: MeasuredFault, *, hot_path: bool = False) -> Isolation:
     """What ``fault`` did beyond its reach.

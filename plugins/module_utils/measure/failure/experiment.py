@@ -207,7 +207,7 @@ class _Experiment:
             seen.drained, seen.t3 = watching.wait_drained(zero, seen.injected, recovery, deadline)
         if self._cold is not None:
             self._tell("until the next run has caught up")
-            seen.cold = self._cold.observe(deadline, (zero.low_ns, zero.high_ns))
+            seen.cold = self._cold.observe(deadline, zero.low_ns)
         time.sleep(least.remaining())
         # What failed late has to come back, too.
         watching.wait_back(zero, seen.injected, deadline, short=False)

@@ -75,10 +75,6 @@ class Drained:
         """Whether all of the target is committed."""
         return self.between_ns is not None
 
-    def span(self, zero: Moment) -> Optional[Span]:
-        """T3 by offsets, from ``zero``."""
-        return None if self.between_ns is None else _from(zero, self.between_ns)
-
     def to_plain(self) -> dict[str, Any]:
         """As the module returns it."""
         target = None if self.target is None else watermark_of(self.target)
