@@ -78,7 +78,7 @@ class Owner:
 def _start_ticks(pid: int) -> Optional[int]:
     stat = read_stat(pid)
     # A zombie drives nothing.
-    return None if stat is None or stat.state == "Z" else stat.start_ticks
+    return None if stat is None or stat.ended else stat.start_ticks
 
 
 @dataclass(frozen=True)

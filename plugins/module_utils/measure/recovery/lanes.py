@@ -115,4 +115,4 @@ class ProcessProbe:
 
 def _alive(known: ProcessStat) -> bool:
     stat = read_stat(known.pid)
-    return stat is not None and stat.start_ticks == known.start_ticks and stat.state != "Z" and not is_stopped(stat)
+    return stat is not None and stat.start_ticks == known.start_ticks and not stat.ended and not is_stopped(stat)
