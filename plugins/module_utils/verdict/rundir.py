@@ -23,7 +23,7 @@ from ..core.clock import boot_id, now_rfc3339
 from ..core.errors import K2Error
 from ..platform.procfs import read_stat
 from ..profile.model import Finding
-from ..verdict.gate import GateResult, Verdict, run_verdict
+from .gate import GateResult, Verdict, run_verdict
 
 SCHEMA = 1
 RESULTS = "results.json"
