@@ -87,6 +87,7 @@ class ColdWatch:
         self._began_us = 0
         self._before: Marks = {}
         self._during: list[Marks] = []
+        self._unread = ""
         self._ended_before: frozenset[str] = frozenset()
         self._usual_s: Optional[float] = None
         self._asked: list[str] = []
@@ -132,13 +133,15 @@ class ColdWatch:
                 return run
             time.sleep(min(self._options.poll_s, deadline.remaining()))  # it may be over any moment: the next one
 
-    def during(self) -> Optional[str]:
-        """Look at the watermarks while the fault is held; returns why that was not possible, never raises."""
+    def during(self) -> None:
+        """Look at the watermarks while the fault is held; the result tells where that was not possible.
+
+        Never raises K2Error.
+        """
         try:
             self._during.append(self._marks())
         except K2Error as error:
-            return str(error)
-        return None
+            self._unread = f"the watermarks could not be read while it was held: {error}"
 
     def observe(self, deadline: Deadline, since_ns: int) -> ColdSeen:
         """Watch until the cold tier has caught up or ``deadline`` passes, then compare rows. Never raises K2Error.
@@ -171,7 +174,7 @@ class ColdWatch:
             (run for run in hunt.runs.values() if run.failed and run.id not in self._ended_before),
             key=lambda run: run.started_us or 0,
         )
-        notes = [hunt.why, f"watermarks: {why_held}", counts.why]
+        notes = [hunt.why, f"watermarks: {why_held}", self._unread, counts.why]
         plain = {
             "deployment": self._name,
             "watermark_before": shown(self._before),

@@ -198,12 +198,22 @@ def test_a_watermark_that_moves_back_was_not_held() -> None:
 def test_a_watermark_that_moves_while_nothing_can_be_committed_was_not_held() -> None:
     platform = Platform()
     watch = platform.watch(ColdOptions(poll_s=0.01, nothing_commits=True), clean)
-    assert watch.during() is None
+    watch.during()
     platform.marks["a"] = 130.0
-    assert watch.during() is None
+    watch.during()
     seen = watch.observe(Deadline.after(0.05), monotonic_ns())
     assert seen.plain["watermark_held"] is False
     assert "while nothing could be committed: a" in seen.plain["why"]
+
+
+def test_watermarks_that_cannot_be_read_while_it_is_held_are_told() -> None:
+    platform = Platform()
+    watch = platform.watch(ColdOptions(poll_s=0.01, nothing_commits=True), clean)
+    platform.down = True
+    watch.during()
+    platform.down = False
+    seen = watch.observe(Deadline.after(0.05), monotonic_ns())
+    assert "could not be read while it was held: down" in seen.plain["why"]
 
 
 def completing(platform: Platform) -> Callable[[int], None]:
