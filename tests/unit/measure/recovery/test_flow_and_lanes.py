@@ -74,8 +74,11 @@ class FakeRuntime:
         return self.statuses[-1]
 
 
-def lanes(**more):
-    watches = lanes_for(profile(), lambda _service: FakeRuntime(), **more)  # type: ignore[arg-type,return-value]
+ALL = tuple(profile().services)
+
+
+def lanes(closely=ALL):
+    watches = lanes_for(profile(), lambda _service: FakeRuntime(), closely=closely)  # type: ignore[arg-type,return-value]
     return {lane.name: lane for watch in watches for lane in watch.lanes}
 
 
@@ -262,7 +265,7 @@ def test_a_database_that_takes_connections_and_never_answers_makes_its_lanes_tim
         deaf.listen(16)
         runtime = FakeRuntime()
         runtime.statuses.append(Status(State.RUNNING, os.getpid()))
-        watches = lanes_for(profile(deaf.getsockname()[1]), lambda _service: runtime)  # type: ignore[arg-type,return-value]
+        watches = lanes_for(profile(deaf.getsockname()[1]), lambda _service: runtime, closely=ALL)  # type: ignore[arg-type,return-value]
         with Samplers(watches) as samplers:
             deadline = Deadline.after(20)
             while True:
