@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of acts: steady, guarded, broken, proven, held, ended, watched until all is back, looked back at, told.
 
-Up to the injection every trouble is an error, and nothing was touched. From then on there is a result whatever happens:
-the undo comes first, and what could not be learnt is told in ``problems`` or ``error``.
+Up to the injection every trouble is an error, and the platform is left as it is. An injection that fails is undone and
+is an error, too. From then on there is a result whatever happens: the undo comes first, and what could not be learnt is
+told in ``problems`` or ``error``.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from .request import FailureRequest, at_most_s, chosen, open_fault
 from .seen import Seen, result_of, zero_of
 from .watching import Watching
 
-PROOF_S = 10.0
 # Connections that come back, a unit that its runtime still calls starting: given so long before it is a difference.
 RESTORED_S = 15.0
+# How long a platform may take to be steady again, once it is recovered or given up.
 STEADY_AFTER_S = 45.0
-# At least so long is watched from time zero: what a fault brings about may show late. With the steady time before the
-# next fault these are more than the ten seconds of uptime after which an engine forgets its restart backoff.
+# At least so long is watched once the fault is over: what it brings about may show late. With the steady time before
+# the next fault these are more than the ten seconds of uptime after which an engine forgets its restart backoff.
 LEAST_WATCH_S = 8.0
+PROOF_S = 10.0
 _LOOK_S = 0.5
 _COLD_LOOK_S = 5.0
 
@@ -46,8 +48,9 @@ def break_and_measure(
 
     :raises UnknownFailure, FaultNotPossible: it cannot be. :raises PlatformBusy: another run is at work.
     :raises LeftOpen: an earlier fault is not undone. :raises NotSteady: the platform is not well.
-    :raises JournalError, WatchdogError: the undo is not safe. :raises K2Error: the fault could not be brought about.
-        In all these cases nothing is broken, or it is undone.
+    :raises DeadlineExceeded: no run began that could be hit. :raises JournalError, WatchdogError: the undo is not safe.
+    :raises K2Error: the fault could not be brought about; it is undone then, or the error says what is not. In all
+        other cases nothing was broken.
     """
     mode, service = chosen(profile, request)
     fault = open_fault(profile, mode, service)
