@@ -132,8 +132,19 @@ class Rule:
 
     @property
     def present(self) -> bool:
-        """Whether it is in force."""
-        return self.filter.run("-C", *self._arguments())[0] == 0
+        """Whether it is in force.
+
+        :raises RuntimeFailure: the packet filter does not tell.
+        """
+        code, words = self.filter.run("-C", *self._arguments())
+        if code not in (0, _NO_SUCH_RULE):
+            raise RuntimeFailure(
+                "the packet filter does not tell whether a rule is in force",
+                expected=f"exit 0, or {_NO_SUCH_RULE} where there is none",
+                seen=words or f"exit {code}",
+                action=" ".join((*self.filter.argv, "-C", *self._arguments())),
+            )
+        return code == 0
 
     @property
     def dropped(self) -> int:
