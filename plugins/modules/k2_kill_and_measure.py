@@ -31,7 +31,7 @@ options:
     description: Which service of the mode. Required where the mode has several.
     type: str
   confirm:
-    description: The platform's name, O(profile.k2_platform), said back. Required save in check mode.
+    description: The platform's name, O(profile.k2_platform), said back. Required except in check mode.
     type: str
   state_dir:
     description: Directory on the target below which the undo journal and the lock of each platform lie.
@@ -238,7 +238,7 @@ failure:
       description: What differs from before (C(differences)).
       type: dict
     undone_by:
-      description: Who ended the fault, V(tool) or V(watchdog); null for one that is over by itself.
+      description: Who ended the fault, V(tool) or V(watchdog); null where it is over by itself, or nobody could end it.
       type: str
     steady_before:
       description: Whether all was well before, as C(steady_after) tells of afterwards.

@@ -93,7 +93,7 @@ options:
         type: int
         required: true
   confirm:
-    description: The platform's name, O(profile.k2_platform), said back. Required save in check mode.
+    description: The platform's name, O(profile.k2_platform), said back. Required except in check mode.
     type: str
   state_dir:
     description: Directory on the target below which the undo journal of each platform lies.

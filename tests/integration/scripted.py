@@ -109,7 +109,8 @@ class Site:
             if self.state(name) is not State.RUNNING:
                 self.runtime.start(name, 20)
             elif not self.answers(name):
-                self.runtime.restart(name, 20)
+                self.runtime.stop(name, 20)
+                self.runtime.start(name, 20)
         eventually(lambda: [name for name in NAMES if not self.answers(name)], lambda missing: not missing)
 
     def data(self, **modes: dict[str, Any]) -> dict[str, Any]:

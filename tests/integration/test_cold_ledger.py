@@ -47,7 +47,7 @@ class Plain(Iceberg):
     """Tables of ClickHouse in the place of those of an object store."""
 
     def table(self, name: str) -> IcebergTable:
-        return IcebergTable(name, {}, None)
+        return IcebergTable(name, {})
 
 
 def profile(port: int) -> Profile:

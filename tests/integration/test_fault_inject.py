@@ -275,7 +275,8 @@ class TestPause:
 
 
 def test_a_run_is_killed_with_all_its_processes_and_nothing_else(site: Site) -> None:
-    site.bench.runtime.restart("worker", 20)
+    site.bench.runtime.stop("worker", 20)
+    site.bench.runtime.start("worker", 20)
     main = site.running("worker")
     # A shell around the worker, the worker, its helper, the run, and the two that the run has started.
     tree = eventually(lambda: process_tree(main), lambda found: len(found) == 6)

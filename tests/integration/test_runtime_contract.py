@@ -116,8 +116,3 @@ class TestEveryRuntime:
         bench.runtime.pause(bench.unit)
         bench.runtime.stop(bench.unit, 20)
         assert bench.runtime.status(bench.unit).pid is None
-
-    def test_restart_gives_a_new_process(self, bench: Bench) -> None:
-        pid = bench.runtime.pid(bench.unit)
-        bench.runtime.restart(bench.unit, 30)
-        assert bench.runtime.pid(bench.unit) != pid

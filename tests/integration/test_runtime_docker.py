@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import (
-    Attachment,
     EventKind,
     NotRunning,
     RuntimeFailure,
@@ -43,9 +42,8 @@ def test_disconnect_and_reconnect_keep_address_and_aliases(engine: Engine, netwo
         runtime.disconnect(name, saved)
         assert runtime.attachments(name) == ()
         assert runtime.status(name).state is State.RUNNING
-        restored = Attachment.from_dict(saved.as_dict())
-        runtime.reconnect(name, restored)
-        runtime.reconnect(name, restored)
+        runtime.reconnect(name, saved)
+        runtime.reconnect(name, saved)
         assert runtime.attachments(name) == (saved,)
         assert engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"] == "172.31.254.20"
         seen = [event.kind for event in events_until(stream, EventKind.CONNECTED)]

@@ -44,11 +44,10 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class IcebergTable:
-    """A table as it can be put after FROM; the query has to bind ``params``. ``pinned`` is the file that is read."""
+    """A table as it can be put after FROM; the query has to bind ``params``."""
 
     expression: str
     params: Mapping[str, str]
-    pinned: Optional[str]
 
 
 def locations(catalog: Catalog) -> dict[str, str]:
@@ -89,7 +88,6 @@ class Iceberg:
         return IcebergTable(
             f"iceberg({{k2_cold_url:String}}, {{k2_cold_key:String}}, {{k2_cold_secret:String}}{pin})",
             {"k2_cold_url": url, "k2_cold_key": self._store.access_key, "k2_cold_secret": self._store.secret_key},
-            file,
         )
 
     def _pinned(self, catalog: Catalog, name: str) -> tuple[str, str]:

@@ -28,7 +28,6 @@ class FlowRun:
     id: str
     name: str
     state: str
-    state_name: str
     started_us: Optional[int] = None
     ended_us: Optional[int] = None
     message: str = ""
@@ -107,7 +106,6 @@ class PrefectRuns(PrefectClient):
                 str(run["id"]),
                 str(run["name"]),
                 str(run["state_type"]),
-                str(run.get("state_name") or ""),
                 None if started is None else microseconds(started),
                 None if ended is None else microseconds(ended),
                 str(state.get("message") or ""),

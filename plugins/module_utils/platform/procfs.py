@@ -23,6 +23,11 @@ class ProcessStat:
     cpu_seconds: float
     start_ticks: int
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, and only waits for its parent to ask for its exit code."""
+        return self.state in ("Z", "X")
+
 
 def read_stat(pid: int) -> Optional[ProcessStat]:
     """The process with ``pid``, or None if there is none."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
-from ..verdict.gate import GateResult, GateSpec, Op, Scale, Verdict
+from .gate import GateResult, GateSpec, Op, Scale, Verdict
 
 STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",

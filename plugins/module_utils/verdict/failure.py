@@ -15,14 +15,14 @@ from ..core.errors import K2Error
 from ..core.text import grouped
 from ..profile.failures import all_modes
 from ..profile.model import FailureMode, Profile
-from ..verdict.gate import Decided, GateResult, Scale, Verdict, decide
 from . import catalogue
 from .failure_doubt import why_nothing_follows
 from .failure_facts import FailureFactsError, MeasuredFault, read_fault
-from .failure_isolation import isolation_of
+from .failure_isolation import decide_isolation, isolation_of
 from .failure_ledger import crash_ledger, decide_loss
 from .failure_recovery import Judged, judge_recovery
 from .failure_whole import Recorded, decide_whole
+from .gate import Decided, GateResult, Scale, Verdict, decide
 
 # Facts that say why a mode was not measured, and what its gates then are. What nobody chose for a run blocks nothing.
 UNSELECTED = "unselected"
@@ -85,7 +85,7 @@ def _decide_mode(
     backs = [judge_recovery(profile, mode, fault).high_s for fault in faults]
     decided = [
         recovery,
-        _decide_isolation(profile, mode, faults, missing, scale),
+        decide_isolation(profile, mode, faults, missing, scale),
         _decide_detection(mode, faults, scale),
         _decide_restored(profile, mode, faults, missing, scale),
     ]
@@ -218,35 +218,6 @@ def _service_back(judged: Sequence[Judged], missing: str) -> Optional[dict[str, 
         "high_s": max(one.high_s for one in known),
         "no_outage": False,
     }
-
-
-def _decide_isolation(
-    profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], missing: str, scale: Scale
-) -> Decided:
-    """S3.<mode>.isolation: what the mode may not touch went on, within the bounds of ``failure_isolation``."""
-    spec = catalogue.isolation_gate(mode)
-    mechanism = "samplers of every other service and of every exchange's flow, from the fault to the end of the watch"
-    disturbed: dict[str, str] = {}
-    doubtful: dict[str, str] = {}
-    watched = 0
-    nothing = [(fault.service, why) for fault in faults if (why := why_nothing_follows(profile, mode, fault))]
-    for fault in faults:
-        if not why_nothing_follows(profile, mode, fault):
-            seen = isolation_of(profile, mode, fault)
-            watched += seen.watched
-            disturbed |= {name: f"{why} (while {fault.service} was broken)" for name, why in seen.disturbed.items()}
-            doubtful |= seen.doubtful
-    doubtful = {name: why for name, why in doubtful.items() if name not in disturbed}
-    detail = {"mode": mode.name, "disturbed": disturbed, "doubtful": doubtful, "watched": watched}
-    low, high = len(disturbed), len(disturbed) + len(doubtful)
-    unknown = "; ".join(text for text in (grouped(nothing), missing) if text)
-    reason = "; ".join([*disturbed.values(), *([grouped(doubtful.items())] if doubtful and not disturbed else [])])
-    if unknown and not disturbed:
-        result = GateResult(spec, Verdict.INCONCLUSIVE, unknown, scale, None, n=watched)
-    else:
-        reason = reason or ("" if watched else "nobody watched the others")
-        result = decide(spec, scale, low, watched, reason, low, high)
-    return Decided(result, detail, mechanism)
 
 
 def _decide_detection(mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..core.errors import K2Error
+from ..measure.recovery.result import NO_PROOF
 
 _NS_PER_S = 1e9
-# How the text of a look begins that shows neither that something is up nor that it is down.
-_NO_PROOF = "shows nothing"
 
 
 class FailureFactsError(K2Error):
@@ -191,7 +190,7 @@ def _lane(plain: Mapping[str, Any]) -> WatchedLane:
 
 def _look(sample: Sequence[Any]) -> Look:
     start_ms, end_ms, ok, error = sample
-    failed = not ok and not str(error).startswith(_NO_PROOF)
+    failed = not ok and not str(error).startswith(NO_PROOF)
     return Look(_number(start_ms) / 1e3, _number(end_ms) / 1e3, bool(ok), failed)
 
 

@@ -8,12 +8,16 @@ not all the time, may have been disturbed: it keeps the gate from passing and do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..core.text import grouped
 from ..profile.failures import may_touch, on_hot_path
 from ..profile.model import FailureMode, Lifecycle, Profile
+from . import catalogue
+from .failure_doubt import why_nothing_follows
 from .failure_facts import MeasuredFault, WatchedLane
+from .gate import Decided, GateResult, Scale, Verdict, decide
 
 SHARE = 0.01
 # So long without a look that tells something is no gap between two looks of a busy machine.
@@ -28,10 +32,39 @@ class Isolation:
     doubtful: dict[str, str]
     watched: int
 
-    @property
-    def at_most(self) -> int:
-        """How many may have been disturbed."""
-        return len(self.disturbed.keys() | self.doubtful.keys())
+
+def decide_isolation(
+    profile: Profile, mode: FailureMode, faults: Sequence[MeasuredFault], missing: str, scale: Scale
+) -> Decided:
+    """S3.<mode>.isolation: what the mode may not touch went on, within the bounds above.
+
+    :arg missing: which services of the mode were not broken, and why; empty where all were.
+    """
+    spec = catalogue.isolation_gate(mode)
+    mechanism = "samplers of every other service and of every exchange's flow, from the fault to the end of the watch"
+    disturbed: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
+    watched = 0
+    nothing: list[tuple[str, str]] = []
+    for fault in faults:
+        if nothing_follows := why_nothing_follows(profile, mode, fault):
+            nothing.append((fault.service, nothing_follows))
+            continue
+        seen = isolation_of(profile, mode, fault)
+        watched += seen.watched
+        disturbed |= {name: f"{why} (while {fault.service} was broken)" for name, why in seen.disturbed.items()}
+        doubtful |= seen.doubtful
+    doubtful = {name: why for name, why in doubtful.items() if name not in disturbed}
+    detail = {"mode": mode.name, "disturbed": disturbed, "doubtful": doubtful, "watched": watched}
+    low, high = len(disturbed), len(disturbed) + len(doubtful)
+    unknown = "; ".join(text for text in (grouped(nothing), missing) if text)
+    reason = "; ".join([*disturbed.values(), *([grouped(doubtful.items())] if doubtful and not disturbed else [])])
+    if unknown and not disturbed:
+        result = GateResult(spec, Verdict.INCONCLUSIVE, unknown, scale, None, n=watched)
+    else:
+        reason = reason or ("" if watched else "nobody watched the others")
+        result = decide(spec, scale, low, watched, reason, low, high)
+    return Decided(result, detail, mechanism)
 
 
 def isolation_of(profile: Profile, mode: FailureMode, fault: MeasuredFault, *, hot_path: bool = False) -> Isolation:

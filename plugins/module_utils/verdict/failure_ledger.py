@@ -9,7 +9,6 @@ from typing import Any, Optional
 
 from ..profile.failures import affected_exchanges
 from ..profile.model import FailureMode, LossAllowed, Profile
-from ..verdict.gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
 from ..verdict.latency import load_summary
 from . import catalogue
 from .failure_facts import MeasuredFault
@@ -23,6 +22,7 @@ from .failure_loss import (
     why_no_load,
     why_not_compared,
 )
+from .gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
 
 _MECHANISM = "ledger of every record between the broker's offsets before and after the load, against what the load sent"
 Hit = Sequence[tuple[MeasuredFault, Optional[float]]]

@@ -12,9 +12,9 @@ from typing import Optional
 
 from ..profile.failures import may_touch
 from ..profile.model import FailureMode, FaultAction, Profile, RecoveryPoint
-from ..verdict.gate import Verdict
 from .failure_doubt import failures, why_nothing_follows
 from .failure_facts import Bounds, MeasuredFault, WatchedLane
+from .gate import Verdict
 
 # What is meant to bring a service back. A crash that a person, or this tool, had to mend is no recovery.
 MECHANISMS = {

@@ -14,9 +14,9 @@ from typing import Any, Optional
 from ..core.text import grouped
 from ..profile.failures import all_modes
 from ..profile.model import FailureMode, LossAllowed, Profile
-from ..verdict.gate import Decided, GateResult, Scale, Verdict, decide
 from . import catalogue
 from .failure_loss import read_ledger
+from .gate import Decided, GateResult, Scale, Verdict, decide
 
 
 @dataclass(frozen=True)

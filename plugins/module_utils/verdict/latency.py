@@ -14,9 +14,9 @@ from ..measure.ledger.result import Verdict as LedgerVerdict
 from ..measure.load.result import Counts, LoadResult, merge_loads
 from ..profile.model import Profile
 from ..verdict.baseline import Baseline, compare
-from ..verdict.gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
 from ..verdict.quantiles import QuantileBounds, Sample, bound_quantile, needed_for_upper_bound
 from . import catalogue
+from .gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
 
 # A generator whose sends are later than this share of the target measures itself.
 LATENESS_SHARE = 0.1

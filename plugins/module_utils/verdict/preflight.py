@@ -16,8 +16,8 @@ from ..measure.leftovers import Place
 from ..measure.schedule import DeploymentSight
 from ..measure.watermarks import Watermark, WatermarkWatch
 from ..profile.model import Profile
-from ..verdict.gate import Decided, GateResult, Scale, Verdict, decide
 from . import catalogue
+from .gate import Decided, GateResult, Scale, Verdict, decide
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..core.clock import boot_id, now_rfc3339
 from ..core.errors import K2Error
 from ..platform.procfs import read_stat
 from ..profile.model import Finding
-from ..verdict.gate import GateResult, Verdict, run_verdict
+from .gate import GateResult, Verdict, run_verdict
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -78,7 +78,7 @@ class Owner:
 def _start_ticks(pid: int) -> Optional[int]:
     stat = read_stat(pid)
     # A zombie drives nothing.
-    return None if stat is None or stat.state == "Z" else stat.start_ticks
+    return None if stat is None or stat.ended else stat.start_ticks
 
 
 @dataclass(frozen=True)

@@ -334,6 +334,18 @@ class TestCutOffTheOutside:
             cut.inject()
         assert [line[:2] for line in calls.read_text().splitlines()[1::2]] == ["-I", "-D"]
 
+    @pytest.mark.parametrize(("exit_code", "told"), [(0, "dropped still"), (1, ""), (4, "it cannot be told")])
+    def test_a_rule_that_nobody_can_look_for_is_not_taken_for_gone(
+        self, docker: FakeDocker, calls: Path, exit_code: int, told: str
+    ) -> None:
+        cut = fault(docker, "cut_source")
+        assert isinstance(cut, OutsideCut)
+        cut.check()
+        answering = packet_filter.Filter(("/bin/sh", "-c", f"exit {exit_code}"))
+        cut._rules = (packet_filter.Rule(answering, ("-i", "eth0"), "k2-x"),)
+        found = "; ".join(cut.restored())
+        assert told in found if told else not found
+
     @pytest.mark.parametrize(
         ("routes_there", "addresses", "words"),
         [

@@ -119,8 +119,10 @@ def test_a_watchdog_that_is_asked_to_end_undoes_first(make):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_a_terminal_that_goes_away_does_not_end_the_guard(make, number):
     maker = make(60)
+    status = Path(f"/proc/{maker.watchdog_pid}/status").read_text()
+    ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    assert int(ignored, 16) >> (number - 1) & 1
     os.kill(maker.watchdog_pid, number)
-    time.sleep(0.5)
     assert maker.broken
     maker.process.kill()
     eventually(maker.is_mended)

@@ -17,7 +17,6 @@ RUN = {
     "id": "r1",
     "name": "quick-heron",
     "state_type": "RUNNING",
-    "state_name": "Running",
     "start_time": "2026-01-01T00:00:00.000001Z",
     "end_time": None,
     "state": {"message": None},
@@ -37,7 +36,7 @@ def test_runs_under_way_are_those_that_a_worker_has_and_that_have_not_ended() ->
         (run,) = client(script).under_way("d1")
     asked = json.loads(script.requests[0][2])["flow_runs"]
     assert asked == {"deployment_id": {"any_": ["d1"]}, "state": {"type": {"any_": list(AT_WORK)}}}
-    assert run == FlowRun("r1", "quick-heron", "RUNNING", "Running", started_us=1_767_225_600_000_001)
+    assert run == FlowRun("r1", "quick-heron", "RUNNING", started_us=1_767_225_600_000_001)
     assert not run.ended
 
 
@@ -70,7 +69,7 @@ def test_a_run_is_asked_for_with_the_deployments_own_parameters() -> None:
     ],
 )
 def test_a_run_failed_if_it_began_and_did_not_complete(state: str, started: int | None, failed: bool) -> None:
-    assert FlowRun("r", "n", state, state.title(), started_us=started).failed is failed
+    assert FlowRun("r", "n", state, started_us=started).failed is failed
 
 
 @pytest.mark.parametrize("broken", [{"id": "r1"}, {**RUN, "start_time": "soon"}, {**RUN, "state": "bad"}])

@@ -15,5 +15,5 @@ def test_only_the_platforms_name_confirms(said: str | None) -> None:
         require_confirmed(PROFILE, said, "a fault")
 
 
-def test_its_name_does() -> None:
+def test_what_says_the_platforms_name_back_is_let_through() -> None:
     require_confirmed(PROFILE, "betting", "a fault")

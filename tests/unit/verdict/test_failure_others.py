@@ -163,7 +163,7 @@ def test_not_detected_is_never_zero() -> None:
 # -- restored ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_as_before_passes() -> None:
+def test_a_platform_that_is_as_before_passes() -> None:
     result = decide("restored", *both()).result
     assert (result.verdict, result.measured, result.n) == (PASS, 0, 2)
 

@@ -244,7 +244,7 @@ def test_a_fault_that_no_look_saw_passes_on_its_proof_and_says_so() -> None:
     assert "pid 41 became pid 97" in result.reason
 
 
-def test_without_proof_it_does_not() -> None:
+def test_a_fault_that_no_look_saw_and_nothing_proves_does_not_pass() -> None:
     unproven = blink(proof={"proven": False, "what": "the pid is still 41"})
     assert verdict("crash_board", unproven)[0] is INCONCLUSIVE
 

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...platform.runtime.base import RuntimeFailure
 from .base import FaultNotPossible, Step
 
 TIMEOUT_S = 10.0
@@ -115,10 +116,13 @@ class Rule:
             )
 
     def delete(self) -> bool:
-        """Remove it; False if it was not there."""
+        """Remove it; False if it was not there.
+
+        :raises RuntimeFailure: it may be in force still.
+        """
         code, words = self.filter.run("-D", *self._arguments())
         if code not in (0, _NO_SUCH_RULE):
-            raise FaultNotPossible(
+            raise RuntimeFailure(
                 "the packet filter did not remove a rule",
                 expected="success",
                 seen=words or f"exit {code}",
@@ -128,8 +132,19 @@ class Rule:
 
     @property
     def present(self) -> bool:
-        """Whether it is in force."""
-        return self.filter.run("-C", *self._arguments())[0] == 0
+        """Whether it is in force.
+
+        :raises RuntimeFailure: the packet filter does not tell.
+        """
+        code, words = self.filter.run("-C", *self._arguments())
+        if code not in (0, _NO_SUCH_RULE):
+            raise RuntimeFailure(
+                "the packet filter does not tell whether a rule is in force",
+                expected=f"exit 0, or {_NO_SUCH_RULE} where there is none",
+                seen=words or f"exit {code}",
+                action=" ".join((*self.filter.argv, "-C", *self._arguments())),
+            )
+        return code == 0
 
     @property
     def dropped(self) -> int:

@@ -17,7 +17,6 @@ from .unit import Process, UnitFault
 
 # Programs that only start the one that matters: the init of a container, a shell that waits for its last command.
 _WRAPPERS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash"})
-_ENDED = ("Z", "X")
 _FREEZE_S = 2.0
 
 
@@ -104,7 +103,7 @@ def _run_of(worker: int) -> Optional[Process]:
     tree = process_tree(worker)
     parent = worker
     while True:
-        children = [each for each in tree if each.parent == parent and each.state not in _ENDED]
+        children = [each for each in tree if each.parent == parent and not each.ended]
         if not children:
             return None
         newest = max(children, key=lambda each: each.start_ticks)
@@ -121,7 +120,7 @@ def _command(pid: int) -> str:
 
 
 def _living(root: int) -> list[ProcessStat]:
-    return [each for each in process_tree(root) if each.state not in _ENDED]
+    return [each for each in process_tree(root) if not each.ended]
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -7,42 +7,44 @@ ends a refusal, and ``GET /state`` with ``connections`` and ``refusing_until_us`
 
 from __future__ import annotations
 
-import http.client
+import http
 import json
 from collections.abc import Mapping
 from typing import Any, Optional
-from urllib.parse import urlsplit
 
-from ...core.clock import Deadline
 from ...core.errors import K2Error
-from ...platform.http_body import BodyTooLarge, read_body
-from ...platform.runtime.base import Runtime, RuntimeFailure
+from ...platform.runtime.base import Runtime
+from ...platform.simulator import SimulatorControl, SimulatorError, decoded
 from ...profile.model import FailureMode, Profile, Service
 from .base import FaultEndedEarly, FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, Step, bracket, prove
-from .steps_of import JSON
 from .unit import Process, UnitFault, reach
 
-TIMEOUT_S = 5.0
 # Beyond the time that the cut is to last: the simulator ends it by itself should everybody else be gone.
 _BEYOND_S = 60.0
-_BODY_LIMIT = 1024 * 1024
 
 
 class SourceControl:
     """The control interface of the simulated sources, as far as a cut needs it."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self._control = SimulatorControl(url)
+        self.url = self._control.url
 
     def refuse(self, exchange: str, seconds: float) -> None:
-        """Drop what is connected and refuse others for ``seconds``; 0 ends it."""
+        """Drop what is connected and refuse others for ``seconds``; 0 ends it.
+
+        :raises SimulatorError: it could not be told.
+        """
         self._ask("POST", "/refuse", {"exchange": exchange, "seconds": seconds})
 
     def state(self, exchange: str) -> Mapping[str, Any]:
-        """What it says of one exchange."""
+        """What it says of one exchange.
+
+        :raises SimulatorError: nothing that can be used.
+        """
         answer = self._ask("GET", "/state").get(exchange)
         if not isinstance(answer, dict) or not {"connections", "refusing_until_us"} <= answer.keys():
-            raise RuntimeFailure(
+            raise SimulatorError(
                 "the simulator of the sources does not tell whether it refuses",
                 expected=f"connections and refusing_until_us of {exchange} from {self.url}/state",
                 seen=repr(answer)[:120],
@@ -56,31 +58,14 @@ class SourceControl:
         return {"op": "http", "method": "POST", "url": f"{self.url}/refuse", "body": body, "ok": [200]}
 
     def _ask(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> dict[str, Any]:
-        parts = urlsplit(self.url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, parts.path + path, body=text, headers={"Content-Type": JSON})
-            response = connection.getresponse()
-            answer = read_body(response, Deadline.after(TIMEOUT_S), _BODY_LIMIT)
-            decoded = json.loads(answer)
-        except (OSError, http.client.HTTPException, BodyTooLarge, ValueError) as error:
-            raise RuntimeFailure(
-                "the simulator of the sources did not answer",
-                expected=f"JSON from {self.url}{path} within {TIMEOUT_S:g} s",
-                seen=f"{type(error).__name__}: {error}",
-                action="check that it runs and that k2_load.control_url is its control interface",
-            ) from error
-        finally:
-            connection.close()
-        if response.status != http.HTTPStatus.OK or not isinstance(decoded, dict):
-            raise RuntimeFailure(
+        status, text = self._control.ask(method, path, body)
+        if status != http.HTTPStatus.OK:
+            raise SimulatorError(
                 f"the simulator of the sources refused {method} {path}",
-                expected="200 and a JSON object",
-                seen=f"{response.status}: {decoded!r}"[:200],
+                expected="status 200",
+                seen=f"status {status}: {text.decode('utf-8', 'replace')}"[:200],
             )
-        return decoded
+        return decoded(text)
 
 
 class SourceCut(UnitFault):
@@ -140,17 +125,17 @@ class SourceCut(UnitFault):
 
     def heal(self) -> Optional[Moment]:
         """See ``Fault``."""
-        refusing: Optional[K2Error] = None
+        unread: Optional[K2Error] = None
         try:
             held = self._control.state(self._exchange)["refusing_until_us"] is not None
         except K2Error as error:
-            held, refusing = False, error
+            held, unread = False, error
         moment = bracket(lambda: self._control.refuse(self._exchange, 0))
         if not held:
             raise FaultEndedEarly(
                 f"{self._exchange} took connections before the cut was over",
                 expected="the simulator to refuse until it is told to end",
-                seen=str(refusing) if refusing else "it takes connections",
+                seen=str(unread) if unread else "it takes connections",
                 action="see whether the simulator was restarted; begin again",
             )
         return moment

@@ -20,7 +20,6 @@ from ...platform.runtime.docker import DockerRuntime
 from ...profile.model import RuntimeKind, RuntimeSettings
 from .base import FaultNotPossible, Step
 
-JSON = "application/json"
 # A program may take a while until its supervisor calls it running; the answer comes only then.
 START_TIMEOUT_S = 60.0
 
@@ -101,7 +100,7 @@ class DockerSteps(StepsOf):
             "method": "POST",
             "path": path,
             "body": json.dumps(body) if body else "",
-            "content_type": JSON,
+            "content_type": "application/json",
             "ok": ok,
             "timeout_s": START_TIMEOUT_S,
         }

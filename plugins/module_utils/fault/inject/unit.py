@@ -16,7 +16,6 @@ from ...profile.model import FailureMode, Profile, RuntimeKind, Service, Service
 from .base import Fault, FaultNotPossible, Mechanism, Moment
 from .steps_of import START_TIMEOUT_S, StepsOf, steps_of
 
-_ENDED = ("Z", "X")
 # How long an orderly stop may take. Of an engine's time half is grace, and ten seconds are what it gives unasked.
 _STOP_TIMEOUT_S = {RuntimeKind.DOCKER: 20.0}
 _STOP_TIMEOUT_OTHERS_S = 90.0
@@ -39,7 +38,7 @@ class Process:
     def alive(self) -> bool:
         """Whether it still runs; one that ended and was not reaped does not."""
         stat = read_stat(self.pid)
-        return stat is not None and stat.start_ticks == self.start_ticks and stat.state not in _ENDED
+        return stat is not None and stat.start_ticks == self.start_ticks and not stat.ended
 
     @property
     def forked_before_ns(self) -> int:

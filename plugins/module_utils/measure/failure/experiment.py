@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of acts: steady, guarded, broken, proven, held, ended, watched until all is back, looked back at, told.
 
-Up to the injection every trouble is an error, and nothing was touched. From then on there is a result whatever happens:
-the undo comes first, and what could not be learnt is told in ``problems`` or ``error``.
+Up to the injection every trouble is an error, and the platform is left as it is. An injection that fails is undone and
+is an error, too. From then on there is a result whatever happens: the undo comes first, and what could not be learnt is
+told in ``problems`` or ``error``.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from ...core.clock import NS_PER_S, Deadline, boot_id, monotonic_ns, read_clock
+from ...core.clock import NS_PER_S, Deadline, monotonic_ns, read_clock
 from ...core.errors import K2Error
 from ...core.progress import Progress
-from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Moment, Proof
+from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Moment
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.runtime.base import RuntimeFailure
 from ...profile.failures import HELD
-from ...profile.model import FailureMode, FaultAction, Profile, RecoveryFrom, RecoveryPoint, Service
-from ..recovery.cold import ColdOptions, ColdSeen, ColdWatch
-from ..recovery.drain import Drained
-from ..recovery.model import Span, since
-from ..recovery.result import FailureResult, RecoveryAt
+from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
+from ..recovery.cold import ColdOptions, ColdWatch
+from ..recovery.result import FailureResult
 from .guard import FaultGuard, undo_earlier
-from .request import FailureRequest, at_most_s, chosen, held_s, open_fault
+from .request import FailureRequest, at_most_s, chosen, open_fault
+from .seen import Seen, result_of, zero_of
 from .watching import Watching
 
-PROOF_S = 10.0
 # Connections that come back, a unit that its runtime still calls starting: given so long before it is a difference.
 RESTORED_S = 15.0
+# How long a platform may take to be steady again, once it is recovered or given up.
 STEADY_AFTER_S = 45.0
-# At least so long is watched from time zero: what a fault brings about may show late. With the steady time before the
-# next fault these are more than the ten seconds of uptime after which an engine forgets its restart backoff.
+# At least so long is watched once the fault is over: what it brings about may show late. With the steady time before
+# the next fault these are more than the ten seconds of uptime after which an engine forgets its restart backoff.
 LEAST_WATCH_S = 8.0
+PROOF_S = 10.0
 _LOOK_S = 0.5
 _COLD_LOOK_S = 5.0
 
@@ -47,8 +48,9 @@ def break_and_measure(
 
     :raises UnknownFailure, FaultNotPossible: it cannot be. :raises PlatformBusy: another run is at work.
     :raises LeftOpen: an earlier fault is not undone. :raises NotSteady: the platform is not well.
-    :raises JournalError, WatchdogError: the undo is not safe. :raises K2Error: the fault could not be brought about.
-        In all these cases nothing is broken, or it is undone.
+    :raises DeadlineExceeded: no run began that could be hit. :raises JournalError, WatchdogError: the undo is not safe.
+    :raises K2Error: the fault could not be brought about; it is undone then, or the error says what is not. In all
+        other cases nothing was broken.
     """
     mode, service = chosen(profile, request)
     fault = open_fault(profile, mode, service)
@@ -61,26 +63,6 @@ def break_and_measure(
         earlier = undo_earlier(journal)
         result = _Experiment(profile, request, mode, service, fault, journal, progress).run()
         return replace(result, undone_before=earlier)
-
-
-@dataclass
-class _Seen:
-    """What is known so far; all of it is told, however the experiment goes on."""
-
-    started_us: int
-    baseline_start_ns: int
-    injected: Moment
-    proof: Proof = field(default_factory=lambda: Proof(False, "nobody looked"))
-    healed: Optional[Moment] = None
-    drained: Optional[Drained] = None
-    t3: Optional[Span] = None
-    cold: Optional[ColdSeen] = None
-    mechanism: Optional[str] = None
-    differences: tuple[str, ...] = ("nobody looked whether all is as it was",)
-    undone: bool = False
-    steady_after: bool = False
-    problems: list[str] = field(default_factory=list)
-    error: Optional[str] = None
 
 
 class _Experiment:
@@ -115,7 +97,7 @@ class _Experiment:
             self._prepare()
             guard = self._guard()
             watching.end_baseline()
-            seen = _Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
+            seen = Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
             watching.note_fault(seen.injected)
             self._measure(watching, guard, seen)
             return self._end(watching, guard, seen)
@@ -161,7 +143,7 @@ class _Experiment:
                 action=f"it is not undone, run playbooks/undo.yml: {left}" if left else "nothing is left of it",
             ) from error
 
-    def _measure(self, watching: Watching, guard: FaultGuard, seen: _Seen) -> None:
+    def _measure(self, watching: Watching, guard: FaultGuard, seen: Seen) -> None:
         """From the proof to the return; what goes wrong is told in ``seen``."""
         try:
             seen.proof = self._fault.proof(PROOF_S)
@@ -174,7 +156,7 @@ class _Experiment:
         except Exception as error:  # noqa: BLE001 - the platform is broken just now: whatever it is, the undo comes first
             seen.error = f"{type(error).__name__}: {error}"
 
-    def _hold(self, seen: _Seen) -> None:
+    def _hold(self, seen: Seen) -> None:
         """Until the fault has lasted as long as it is to."""
         until_ns = seen.injected.high_ns + int(self._mode.duration_s * NS_PER_S)
         # Not at once: a run that had committed when the fault came may still be about to say so.
@@ -186,7 +168,7 @@ class _Experiment:
                 look_ns = monotonic_ns() + int(_COLD_LOOK_S * NS_PER_S)
             time.sleep(max(0.0, min(_LOOK_S, (until_ns - monotonic_ns()) / NS_PER_S)))
 
-    def _heal(self, guard: FaultGuard, seen: _Seen) -> None:
+    def _heal(self, guard: FaultGuard, seen: Seen) -> None:
         try:
             seen.healed = self._fault.heal()
         except FaultEndedEarly as error:
@@ -195,9 +177,9 @@ class _Experiment:
             guard.healed()
         seen.undone = True
 
-    def _watch(self, watching: Watching, seen: _Seen) -> None:
+    def _watch(self, watching: Watching, seen: Seen) -> None:
         """Until the platform is back by the mode's own measure, or its time is over."""
-        zero = self._zero(seen)
+        zero = zero_of(self._mode, seen)
         least = Deadline.after(LEAST_WATCH_S)
         deadline = Deadline.after(self._request.watch_of(self._mode))
         self._tell("until it is back")
@@ -207,13 +189,13 @@ class _Experiment:
             seen.drained, seen.t3 = watching.wait_drained(zero, seen.injected, recovery, deadline)
         if self._cold is not None:
             self._tell("until the next run has caught up")
-            seen.cold = self._cold.observe(deadline, (zero.low_ns, zero.high_ns))
+            seen.cold = self._cold.observe(deadline, zero.low_ns)
         time.sleep(least.remaining())
         # What failed late has to come back, too.
         watching.wait_back(zero, seen.injected, deadline, short=False)
         seen.mechanism = self._mechanism(seen)
 
-    def _mechanism(self, seen: _Seen) -> Optional[str]:
+    def _mechanism(self, seen: Seen) -> Optional[str]:
         try:
             found = self._fault.mechanism()
         except K2Error as error:
@@ -221,7 +203,7 @@ class _Experiment:
             return None
         return None if found is None else found.value
 
-    def _end(self, watching: Watching, guard: FaultGuard, seen: _Seen) -> FailureResult:
+    def _end(self, watching: Watching, guard: FaultGuard, seen: Seen) -> FailureResult:
         """Put back what is not as it was, and tell everything."""
         self._tell("until all is as it was")
         seen.differences = self._look_back()
@@ -241,7 +223,7 @@ class _Experiment:
         elif problem:
             seen.differences = (*seen.differences, problem)
         watching.stop()
-        return self._result(watching, seen, undone_by)
+        return result_of(self._mode, self._service, self._fault.plan, watching, seen, undone_by)
 
     def _look_back(self) -> tuple[str, ...]:
         deadline = Deadline.after(RESTORED_S)
@@ -254,55 +236,5 @@ class _Experiment:
                 return differences
             time.sleep(min(_LOOK_S, deadline.remaining()))
 
-    def _zero(self, seen: _Seen) -> Moment:
-        from_heal = self._mode.recovery_from is RecoveryFrom.HEAL
-        return seen.healed if from_heal and seen.healed is not None else seen.injected
-
     def _tell(self, doing: str) -> None:
         self._progress.update(message=doing)
-
-    # -- result ------------------------------------------------------------------------------------------------------
-
-    def _result(self, watching: Watching, seen: _Seen, undone_by: Optional[str]) -> FailureResult:
-        mode, service = self._mode, self._service
-        zero, onset = self._zero(seen), seen.injected
-        recovery = watching.recovery(zero, onset)
-        t4 = None
-        if seen.cold is not None and seen.cold.caught_up is not None:
-            t4 = since(zero, *seen.cold.caught_up)
-        at = {RecoveryPoint.SERVED: recovery.span, RecoveryPoint.DRAINED: seen.t3, RecoveryPoint.NEXT_RUN: t4}
-        span = at[mode.recovery_at]
-        return FailureResult(
-            mode=mode.name,
-            service=service.name,
-            unit=service.unit,
-            runtime=service.runtime.value,
-            action=mode.action.value,
-            boot_id=boot_id(),
-            started_us=seen.started_us,
-            duration_s=held_s(mode),
-            plan=self._fault.plan.as_dict(),
-            zero=mode.recovery_from.value,
-            baseline_start_ns=seen.baseline_start_ns,
-            injected=seen.injected,
-            healed=seen.healed,
-            ended_ns=monotonic_ns(),
-            proof={"proven": seen.proof.proven, "what": seen.proof.what},
-            mechanism=seen.mechanism,
-            lanes=watching.lanes(zero, onset),
-            t1=watching.first_success(zero, onset),
-            t2=recovery.span,
-            t3=seen.t3,
-            t4=t4,
-            recovery=None if span is None else RecoveryAt(mode.recovery_at, span),
-            platform=recovery,
-            detection=watching.noticed(onset),
-            drain=None if seen.drained is None else seen.drained.to_plain(),
-            cold=None if seen.cold is None else seen.cold.plain,
-            differences=seen.differences,
-            undone_by=undone_by,
-            steady_before=True,
-            steady_after=seen.steady_after,
-            problems=tuple(seen.problems),
-            error=seen.error,
-        )

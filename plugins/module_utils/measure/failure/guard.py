@@ -21,6 +21,8 @@ from ...fault.watchdog import Watchdog, WatchdogError
 TOOL = "tool"
 WATCHDOG = "watchdog"
 UNDO_TIMEOUT_S = 60.0
+# A watchdog that has nothing to undo needs no longer to end.
+_LET_GO_S = 5.0
 
 
 class LeftOpen(K2Error):  # noqa: N818 - see core.errors
@@ -76,8 +78,10 @@ class FaultGuard:
     def undo(self) -> tuple[str, ...]:
         """Carry out the undo steps; returns those that failed, in words. May be called again."""
         outcomes = perform(self._steps, Deadline.after(UNDO_TIMEOUT_S).at_ns)
-        self._undone_by = TOOL
-        return tuple(_told(outcome) for outcome in outcomes if not outcome.ok)
+        failed = tuple(_told(outcome) for outcome in outcomes if not outcome.ok)
+        if not failed:
+            self._undone_by = TOOL
+        return failed
 
     def end(self, *, undone: bool) -> tuple[Optional[str], str]:
         """Close the entry if all is ``undone`` and let the watchdog go; who undid the fault, and what went wrong.
@@ -92,7 +96,7 @@ class FaultGuard:
         except K2Error as error:
             closed_by, problem = None, str(error)
         try:
-            if self._watchdog.done(UNDO_TIMEOUT_S if not undone else 5.0) or closed_by == WATCHDOG:
+            if self._watchdog.done(_LET_GO_S if undone else UNDO_TIMEOUT_S) or closed_by == WATCHDOG:
                 return WATCHDOG, problem
         except WatchdogError as error:
             problem = "; ".join(text for text in (problem, str(error)) if text)

@@ -16,6 +16,9 @@ from ...profile.model import FailureMode, Profile, RecoveryPoint, Service
 
 # Beyond the mode's own target: a recovery that is late shall still be seen, and told by how much.
 _BEYOND_S = 30.0
+# For all that has a deadline of its own besides: proof, an orderly stop, a start, undo, and the looks back. The
+# watchdog must not come to it while the tool still is at it.
+UNDO_S = 300.0
 
 
 class UnknownFailure(K2Error):  # noqa: N818 - see core.errors
@@ -109,7 +112,7 @@ def plan(profile: Profile, request: FailureRequest) -> dict[str, Any]:
         "service": service.name,
         "unit": service.unit,
         **fault.plan.as_dict(),
-        "duration_s": mode.duration_s if mode.action in HELD else 0.0,
+        "duration_s": held_s(mode),
         "at_most_s": at_most_s(request, mode),
         "expected": {
             "max_recovery_s": mode.max_recovery_s,
@@ -125,7 +128,7 @@ def plan(profile: Profile, request: FailureRequest) -> dict[str, Any]:
 
 
 def at_most_s(request: FailureRequest, mode: FailureMode) -> float:
-    """How long all of it takes at most, to the undo's own deadline."""
+    """How long all of it takes at most (seconds); once that is over the watchdog undoes the fault."""
     waits = request.steady_timeout_s + request.watch_of(mode)
     if mode.recovery_at is RecoveryPoint.NEXT_RUN:
         waits += request.run_timeout_s
@@ -135,8 +138,3 @@ def at_most_s(request: FailureRequest, mode: FailureMode) -> float:
 def held_s(mode: FailureMode) -> float:
     """How long the fault is held (seconds); 0 for one that is over in an instant."""
     return mode.duration_s if mode.action in HELD else 0.0
-
-
-# For all that has a deadline of its own besides: proof, an orderly stop, a start, undo, and the looks back. The
-# watchdog must not come to it while the tool still is at it.
-UNDO_S = 300.0

@@ -49,11 +49,6 @@ class Request:
     quiet_before_s: float = 0.0
     quiet_after_s: float = 0.0
 
-    @property
-    def writes_topics(self) -> bool:
-        """Whether records of reserved symbols are written to the raw topics."""
-        return self.source is not Source.SIMULATOR
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -7,30 +7,23 @@ What is asked of it (``k2_load.control_url``): ``POST /load`` with rate, seconds
 
 from __future__ import annotations
 
-import http.client
+import http
 import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
-from urllib.parse import urlsplit
 
 from ...core.clock import Deadline, utc_us
 from ...core.errors import K2Error
-from ...platform.http_body import BodyTooLarge, read_body
+from ...platform.simulator import SimulatorControl, SimulatorError, decoded
 from .result import Counts
 from .sketch import Sketch
 
-TIMEOUT_S = 5.0
 POLL_INTERVAL_S = 0.5
 # How long after the end of its schedule a simulator may take to send what is late, and a little for its answer.
 GRACE_S = 15.0
-_BODY_LIMIT = 1024 * 1024
 _SENDING = ("waiting", "running")
-
-
-class SimulatorError(K2Error):
-    """The simulator did not answer, or not so that it can be understood."""
 
 
 class SimulatorRefused(SimulatorError):  # noqa: N818 - see core.errors
@@ -85,7 +78,7 @@ class SimulatorClient:
     """The control interface at one address. Stateless: a connection per question."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+        self._control = SimulatorControl(url)
 
     def begin(self, order: Order) -> SimulatedLoad:
         """Ask for a load.
@@ -110,31 +103,10 @@ class SimulatorClient:
         self._ask("POST", "/load/end", {})
 
     def _ask(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> Mapping[str, Any]:
-        parts = urlsplit(self._url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-        try:
-            connection.request(method, parts.path + path, body=None if body is None else json.dumps(body))
-            response = connection.getresponse()
-            text = read_body(response, Deadline.after(TIMEOUT_S), _BODY_LIMIT)
-        except (OSError, http.client.HTTPException, BodyTooLarge) as error:
-            raise SimulatorError(
-                "the simulator did not answer",
-                expected=f"an answer from {self._url}{path} within {TIMEOUT_S:g} s",
-                seen=f"{type(error).__name__}: {error}",
-                action="check that it runs and that k2_load.control_url is its control interface",
-            ) from error
-        finally:
-            connection.close()
-        if response.status != http.HTTPStatus.OK:
-            raise _refusal(response.status, text, self._url + path)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise SimulatorError("the simulator cannot be understood", expected="a JSON object", seen=repr(text[:120]))
-        return answer
+        status, text = self._control.ask(method, path, body)
+        if status != http.HTTPStatus.OK:
+            raise _refusal(status, text, self._control.url + path)
+        return decoded(text)
 
     def _read(self, answer: Mapping[str, Any]) -> SimulatedLoad:
         try:
@@ -152,7 +124,7 @@ class SimulatorClient:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SimulatorError(
                 "the simulator cannot be understood",
-                expected=f"the state of a load from {self._url}/load",
+                expected=f"the state of a load from {self._control.url}/load",
                 seen=f"{type(error).__name__}: {error}",
             ) from error
 

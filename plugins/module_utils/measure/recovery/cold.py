@@ -33,29 +33,25 @@ _MARGIN_US = 3_600_000_000
 class ColdOptions:
     """How to watch.
 
-    ``deployment`` is a name of ``k2_orchestrator.deployments``, by default the first. ``ask_for_run`` has a run made
-    instead of waiting for the schedule, which the result tells. ``nothing_commits`` says that while the fault is held
-    no run can commit, as with a dead object store. ``compare`` is whether rows are compared.
+    ``ask_for_run`` has a run made instead of waiting for the schedule, which the result tells. ``nothing_commits`` says
+    that while the fault is held no run can commit, as with a dead object store. ``poll_s`` lies between two looks.
     """
 
-    deployment: Optional[str] = None
     ask_for_run: bool = False
     nothing_commits: bool = False
-    compare: bool = True
     poll_s: float = 0.5
 
 
 @dataclass(frozen=True)
 class ColdSeen:
-    """What was seen. ``plain`` is the result's ``cold``; ``caught_up`` and ``next_run`` are brackets (monotonic ns)."""
+    """What was seen. ``plain`` is the result's ``cold``, ``caught_up`` when that was (T4, monotonic ns)."""
 
     plain: Mapping[str, Any]
     caught_up: Optional[Bracket]
-    next_run: Optional[Bracket]
 
 
 class ColdWatch:
-    """Watches one deployment and its watermarks around one fault."""
+    """Watches the profile's first deployment and the watermarks around one fault."""
 
     def __init__(
         self,
@@ -80,10 +76,7 @@ class ColdWatch:
                 action="describe them, or mark the failure mode as not_applicable",
             )
         self._options = options or ColdOptions()
-        known = tuple(deployment.name for deployment in section.deployments)
-        self._name = self._options.deployment or known[0]
-        if self._name not in known:
-            raise K2Error("no such deployment in the profile", expected=", ".join(known), seen=self._name)
+        self._name = section.deployments[0].name
         self._sources = marks.sources
         self._runs: Runs = runs if runs is not None else PrefectRuns(section.url)
         self._read = read if read is not None else lambda: read_watermarks(marks)
@@ -94,6 +87,7 @@ class ColdWatch:
         self._began_us = 0
         self._before: Marks = {}
         self._during: list[Marks] = []
+        self._unread = ""
         self._ended_before: frozenset[str] = frozenset()
         self._usual_s: Optional[float] = None
         self._asked: list[str] = []
@@ -139,30 +133,29 @@ class ColdWatch:
                 return run
             time.sleep(min(self._options.poll_s, deadline.remaining()))  # it may be over any moment: the next one
 
-    def during(self) -> Optional[str]:
-        """Look at the watermarks while the fault is held; returns why that was not possible, never raises."""
+    def during(self) -> None:
+        """Look at the watermarks while the fault is held; the result tells where that was not possible.
+
+        Never raises K2Error.
+        """
         try:
             self._during.append(self._marks())
         except K2Error as error:
-            return str(error)
-        return None
+            self._unread = f"the watermarks could not be read while it was held: {error}"
 
-    def observe(self, deadline: Deadline, since: Optional[Bracket] = None) -> ColdSeen:
+    def observe(self, deadline: Deadline, since_ns: int) -> ColdSeen:
         """Watch until the cold tier has caught up or ``deadline`` passes, then compare rows. Never raises K2Error.
 
-        :arg since: when the fault was brought about or healed (monotonic ns): only a run that began then or later is
-            the next one. Without it, that is now.
+        :arg since_ns: when the fault was brought about or healed (CLOCK_MONOTONIC), at the earliest: only a run that
+            began then or later is the next one.
         """
-        if since is None:
-            now = monotonic_ns()
-            since = (now, now)
-        since_us = utc_us() - (monotonic_ns() - since[0]) // 1000
+        since_us = utc_us() - (monotonic_ns() - since_ns) // 1000
         hunt = NextRun(
             lambda: self._runs.since(self._deployment_id, self._began_us - _MARGIN_US),
             self._marks,
             self._before,
             since_us,
-            since[0],
+            since_ns,
             (lambda: self._runs.ask_for_run(self._deployment_id).id) if self._options.ask_for_run else None,
         )
         after = hunt.first_look()
@@ -181,7 +174,7 @@ class ColdWatch:
             (run for run in hunt.runs.values() if run.failed and run.id not in self._ended_before),
             key=lambda run: run.started_us or 0,
         )
-        notes = [hunt.why, f"watermarks: {why_held}", counts.why]
+        notes = [hunt.why, f"watermarks: {why_held}", self._unread, counts.why]
         plain = {
             "deployment": self._name,
             "watermark_before": shown(self._before),
@@ -198,11 +191,9 @@ class ColdWatch:
             "partial_commit": partial_commit(looks, tuple(self._before)) if failed else None,
             "why": "; ".join(note for note in notes if note),
         }
-        return ColdSeen(plain, hunt.caught_up, hunt.completed)
+        return ColdSeen(plain, hunt.caught_up)
 
     def _counted(self, hunt: NextRun) -> RowCounts:
-        if not self._options.compare:
-            return RowCounts(None, None, "rows were not compared")
         if self._compare is None:
             return RowCounts(None, None, "rows were not compared: k2_tiers has none with store object_store")
         if hunt.next_run is None or hunt.marks is None:

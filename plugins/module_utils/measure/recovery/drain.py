@@ -75,10 +75,6 @@ class Drained:
         """Whether all of the target is committed."""
         return self.between_ns is not None
 
-    def span(self, zero: Moment) -> Optional[Span]:
-        """T3 by offsets, from ``zero``."""
-        return None if self.between_ns is None else _from(zero, self.between_ns)
-
     def to_plain(self) -> dict[str, Any]:
         """As the module returns it."""
         target = None if self.target is None else watermark_of(self.target)
@@ -226,9 +222,4 @@ def t3(drained: Drained, fresh_ns: Optional[tuple[int, int]], zero: Moment) -> O
     if drained.between_ns is None or fresh_ns is None:
         return None
     (low_a, high_a), (low_b, high_b) = drained.between_ns, fresh_ns
-    return _from(zero, (max(low_a, low_b), max(high_a, high_b)))
-
-
-def _from(zero: Moment, between_ns: tuple[int, int]) -> Span:
-    span = since(zero, *between_ns)
-    return Span(max(0.0, span.low_s), max(0.0, span.high_s))
+    return since(zero, max(low_a, low_b), max(high_a, high_b)).not_negative

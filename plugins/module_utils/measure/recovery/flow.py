@@ -120,14 +120,13 @@ class FlowWatch(Watch):
         """What was read so far."""
         return tuple(self._readings)
 
-    def end_baseline(self) -> Mapping[str, FlowBound]:
+    def end_baseline(self) -> None:
         """Learn from what was read so far what is usual; all samples are judged by that from now on."""
         readings = self.readings
         self.bounds = {
             name: learnt([each.ages_s[name] for each in readings if name in each.ages_s], self._max_age_s)
             for name in self.bounds
         }
-        return self.bounds
 
     def note_fault(self, onset: Moment, touched: Collection[str]) -> None:
         """Tell when a fault was brought about, and the flows of which exchanges it may stop."""

@@ -38,12 +38,12 @@ _SEEN_IN_PROC = frozenset({RuntimeKind.SUPERVISOR, RuntimeKind.SYSTEMD})
 
 
 def lanes_for(
-    profile: Profile, runtime_of: Callable[[Service], Runtime], *, closely: Optional[Collection[str]] = None
+    profile: Profile, runtime_of: Callable[[Service], Runtime], *, closely: Collection[str]
 ) -> tuple[Watch, ...]:
     """The watches of every long-running service that is available, and of every exchange's flow; not yet started.
 
-    :arg closely: services that are looked at as often as can be, all of them by default. The others are looked at
-        once a second, which shows whether they stay well, and costs a quarter.
+    :arg closely: services that are looked at as often as can be. The others are looked at once a second, which shows
+        whether they stay well, and costs a quarter.
     :raises UnsupportedOperation: as ``runtime_of``.
     """
     watches: list[Watch] = []
@@ -51,7 +51,7 @@ def lanes_for(
         if service.not_available is not None or service.lifecycle is not Lifecycle.LONG_RUNNING:
             continue
         runtime = runtime_of(service)
-        least_s = 0.0 if closely is None or service.name in closely else DISTANT_S
+        least_s = 0.0 if service.name in closely else DISTANT_S
         watches.append(_process(service, runtime, profile.platform.runtimes[service.runtime.value].timeout_s, least_s))
         if service.probe is not None:
             watches.append(_service(service, service.probe, profile.clickhouse, least_s))
@@ -115,4 +115,4 @@ class ProcessProbe:
 
 def _alive(known: ProcessStat) -> bool:
     stat = read_stat(known.pid)
-    return stat is not None and stat.start_ticks == known.start_ticks and stat.state != "Z" and not is_stopped(stat)
+    return stat is not None and stat.start_ticks == known.start_ticks and not stat.ended and not is_stopped(stat)

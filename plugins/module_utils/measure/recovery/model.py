@@ -50,9 +50,10 @@ class Span:
     low_s: float
     high_s: float
 
-    def as_list(self) -> list[float]:
-        """As plain data."""
-        return [self.low_s, self.high_s]
+    @property
+    def not_negative(self) -> Span:
+        """The same of something that cannot have been before time zero."""
+        return Span(max(0.0, self.low_s), max(0.0, self.high_s))
 
 
 class LaneKind(enum.Enum):
@@ -75,6 +76,11 @@ class Lane:
     timeout_s: float
     samples: tuple[Sample, ...] = ()
     skipped: int = 0
+
+
+def plain_span(span: Optional[Span]) -> Optional[list[float]]:
+    """A span, or that there is none, as plain data."""
+    return None if span is None else [span.low_s, span.high_s]
 
 
 def since(zero: Moment, low_ns: int, high_ns: int) -> Span:

@@ -46,7 +46,6 @@ class NextRun:
         self.asked: list[str] = []
         self.next_run: Optional[FlowRun] = None
         self.marks: Optional[Marks] = None
-        self.completed: Optional[Bracket] = None
         self.caught_up: Optional[Bracket] = None
 
     @property
@@ -107,7 +106,6 @@ class NextRun:
         done = [run for run in self.runs.values() if run.state == COMPLETED and self._later(run)]
         if done:
             self.next_run = min(done, key=lambda run: (run.ended_us or 0, run.id))
-            self.completed = (self._last_ns, monotonic_ns())
 
     def _ask_once(self) -> None:
         """Have a run made unless one is at work, or the last that was made is still to come."""

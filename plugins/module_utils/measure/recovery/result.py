@@ -9,10 +9,11 @@ from typing import Any, Optional
 
 from ...profile.model import RecoveryPoint
 from .combine import Expectation, Recovery
-from .model import Lane, Moment, Span
+from .model import Lane, Moment, Span, plain_span
 from .timeline import Outage
 
 _NS_PER_MS = 1e6
+# How the text of a sample begins that shows neither that something was up nor that it was down.
 NO_PROOF = "shows nothing"
 
 
@@ -119,12 +120,12 @@ class FailureResult:
             "injected": _moment(self.injected),
             "healed": _moment(self.healed),
             "lanes": [lane.to_plain(self.baseline_start_ns) for lane in self.lanes],
-            **{f"{name}_s": _span(getattr(self, name)) for name in ("t1", "t2", "t3", "t4")},
+            **{f"{name}_s": plain_span(getattr(self, name)) for name in ("t1", "t2", "t3", "t4")},
             "recovery": None if self.recovery is None else self.recovery.to_plain(),
             "shorter_than_s": None if self.platform is None else self.platform.shorter_than_s,
             "at_least_s": None if self.platform is None else self.platform.at_least_s,
             "why": "" if self.platform is None else self.platform.why,
-            "detection": {"health": _span(self.detection), "alerts": None},
+            "detection": {"health": plain_span(self.detection), "alerts": None},
             "drain": None if self.drain is None else dict(self.drain),
             "cold": None if self.cold is None else dict(self.cold),
             "restored": {"differences": list(self.differences)},
@@ -141,7 +142,3 @@ _AS_THEY_ARE = frozenset(
 
 def _moment(moment: Optional[Moment]) -> Optional[list[int]]:
     return None if moment is None else [moment.low_ns, moment.high_ns]
-
-
-def _span(span: Optional[Span]) -> Optional[list[float]]:
-    return None if span is None else span.as_list()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Optional
 
 from ...core.clock import Deadline
-from ...core.errors import DeadlineExceeded, K2Error
+from ...core.errors import DeadlineExceeded
 from .flow import FlowBound, FlowWatch, Reading
 from .model import Lane, Moment
 from .sampler import Watch
@@ -50,21 +50,13 @@ class Samplers:
         every = (lane for watch in self._watches for lane in watch.lanes)
         return tuple(lane for lane in every if names is None or lane.name in names)
 
-    def samples(self) -> Mapping[str, Lane]:
-        """The lanes by name, with what has been seen so far."""
-        return {lane.name: lane for lane in self.lanes()}
+    def wait_all_ok(self, n: int, deadline: Deadline) -> None:
+        """Wait until the last ``n`` samples of every lane are OK.
 
-    def wait_all_ok(self, n: int, deadline: Deadline, names: Optional[Collection[str]] = None) -> None:
-        """Wait until the last ``n`` samples of every lane (or of ``names``) are OK.
-
-        :raises NotSteady: not before ``deadline``; it tells which are not, and why. :raises K2Error: no such lane.
+        :raises NotSteady: not before ``deadline``; it tells which are not, and why.
         """
-        if unknown := sorted(set(names or ()) - {lane.name for lane in self.lanes()}):
-            raise K2Error(
-                "lanes to wait for are not watched", expected="lanes of the platform", seen=", ".join(unknown)
-            )
         while True:
-            amiss = [lane for lane in self.lanes(names) if not _well(lane, n)]
+            amiss = [lane for lane in self.lanes() if not _well(lane, n)]
             if not amiss:
                 return
             if deadline.passed:
@@ -76,9 +68,10 @@ class Samplers:
                 )
             time.sleep(min(_POLL_S, deadline.remaining() or _POLL_S))
 
-    def end_baseline(self) -> Mapping[str, FlowBound]:
+    def end_baseline(self) -> None:
         """Learn what age of the newest row is usual, by exchange; to be called when all has been well for a while."""
-        return {name: bound for watch in self._flows() for name, bound in watch.end_baseline().items()}
+        for watch in self._flows():
+            watch.end_baseline()
 
     def note_fault(self, onset: Moment, exchanges: Collection[str]) -> None:
         """Tell when the fault was brought about, and the flows of which ``exchanges`` it may stop."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...core.clock import NS_PER_S
-from .model import Lane, Moment, Sample, Span, since
+from .model import Lane, Moment, Sample, Span, plain_span, since
 
 SETTLE_K = 5
 # A lane that misses this many of its looks in a row was not watched meanwhile.
@@ -55,7 +55,7 @@ class Outage:
     def to_plain(self) -> dict[str, Any]:
         """As the module returns it."""
         return {
-            **{name: _plain(getattr(self, name)) for name in ("symptom", "t1", "t2")},
+            **{name: plain_span(getattr(self, name)) for name in ("symptom", "t1", "t2")},
             **{name: getattr(self, name) for name in ("lower_s", "upper_s", "shorter_than_s", "fails", "n")},
             **{name: getattr(self, name) for name in ("settled", "relapsed", "not_before_s")},
         }
@@ -121,7 +121,7 @@ class _Timeline:
                 else (samples[after].end_ns - samples[before].start_ns) / NS_PER_S
             ),
             t1=self._first_success(first),
-            t2=None if t2_ns is None else self._not_negative(self._since(*t2_ns)),
+            t2=None if t2_ns is None else self._since(*t2_ns).not_negative,
             shorter_than_s=None,
             fails=len(self.fails),
             n=len(samples),
@@ -180,7 +180,7 @@ class _Timeline:
         for i in range(first + 1, len(self.samples)):
             # A look that began before zero may have seen the time before.
             if self.samples[i].ok and self.samples[i].start_ns >= self.zero.low_ns:
-                return self._not_negative(self._since(*self._up_between(i)))
+                return self._since(*self._up_between(i)).not_negative
         return None
 
     def _widest_pair(self, *, settled: bool) -> Optional[float]:
@@ -200,12 +200,4 @@ class _Timeline:
     def _since(self, low_ns: int, high_ns: int) -> Span:
         span = since(self.zero, low_ns, high_ns)
         # What the injection caused did not come before it; before the heal it did, and that is told.
-        return self._not_negative(span) if self.onset is self.zero else span
-
-    @staticmethod
-    def _not_negative(span: Span) -> Span:
-        return Span(max(0.0, span.low_s), max(0.0, span.high_s))
-
-
-def _plain(span: Optional[Span]) -> Optional[list[float]]:
-    return None if span is None else span.as_list()
+        return span.not_negative if self.onset is self.zero else span

@@ -12,10 +12,10 @@ import enum
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Optional
+from typing import Optional
 
 from ...core.clock import Deadline
 from ...core.errors import DeadlineExceeded, K2Error, UnsupportedOperation
@@ -105,20 +105,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Attachment:
-    """One network of a unit with what is needed to restore it; plain enough for an undo journal."""
+    """One network of a unit with what is needed to restore it."""
 
     network: str
     ipv4: Optional[str]
     aliases: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain data for the journal."""
-        return {"network": self.network, "ipv4": self.ipv4, "aliases": list(self.aliases)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Attachment:
-        """From the journal's plain data."""
-        return cls(network=data["network"], ipv4=data["ipv4"], aliases=tuple(data["aliases"]))
 
 
 class RuntimeFailure(K2Error):  # noqa: N818 - see core.errors
@@ -245,12 +236,6 @@ class Runtime(abc.ABC):
         self._check_killable(unit, pid)
         send_signal(pid, signal.SIGKILL)
         return pid
-
-    def restart(self, unit: str, timeout_s: float) -> None:
-        """Stop and start the unit in an orderly way, as an operator would."""
-        deadline = Deadline.after(timeout_s)
-        self.stop(unit, timeout_s)
-        self.start(unit, deadline.remaining())
 
     def missing(self, unit: str) -> UnitMissing:
         """The error for a unit that is not there."""

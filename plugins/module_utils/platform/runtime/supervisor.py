@@ -48,7 +48,6 @@ _STATES = {
     200: State.FAILED,
 }
 _LOG_TAIL_BYTES = 256 * 1024
-_DEAD = ("Z", "X")  # ended, not yet reaped
 _LINE = re.compile(
     r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(?P<ms>\d{3}) \w+ "
     r"(?P<word>spawned|exited|stopped|gave up): '?(?P<unit>[^' ]+)'?(?P<rest>.*)$"
@@ -239,9 +238,7 @@ class SupervisorRuntime(Runtime):
         pid = self.pid(unit)
 
         def stopped() -> bool:
-            moving = [
-                process for process in process_tree(pid) if process.state not in _DEAD and not is_stopped(process)
-            ]
+            moving = [process for process in process_tree(pid) if not process.ended and not is_stopped(process)]
             for process in moving:
                 _signal_if_alive(process.pid, signal.SIGSTOP)
             return not moving

@@ -159,7 +159,8 @@ def test_an_undo_that_cannot_succeed_leaves_the_entry_open_and_says_so(
     guard = guarded(Broken(tmp_path, ["false"]))
     (told,) = guard.undo()
     assert "false: exit code 1 after" in told
-    _, problem = guard.end(undone=False)
+    undone_by, problem = guard.end(undone=False)
+    assert undone_by is None
     assert "the watchdog still tries to undo" in problem
     assert "playbooks/undo.yml" in problem
     assert [entry.id for entry in journal.open_entries()] == [guard.entry.id]

@@ -21,10 +21,10 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.load.run impo
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.simulator import (
     SimulatedLoad,
     SimulatorClient,
-    SimulatorError,
     follow,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.sketch import Sketch
+from ansible_collections.k2.hardening.plugins.module_utils.platform.simulator import SimulatorError
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
 from ...platform.server import Script, serve  # noqa: TID252 - tests are no package that has a name

@@ -81,7 +81,7 @@ class Platform:
 
     def ask_for_run(self, deployment_id: str) -> FlowRun:
         self.made += 1
-        run = FlowRun(f"asked{self.made}", "asked", "SCHEDULED", "Scheduled")
+        run = FlowRun(f"asked{self.made}", "asked", "SCHEDULED")
         self.known[run.id] = run
         return run
 
@@ -91,7 +91,7 @@ class Platform:
         return Reading(dict(self.marks), 0.0)
 
     def begin(self, run_id: str) -> None:
-        self.known[run_id] = FlowRun(run_id, run_id, "RUNNING", "Running", started_us=now_us())
+        self.known[run_id] = FlowRun(run_id, run_id, "RUNNING", started_us=now_us())
 
     def end(self, run_id: str, state: str) -> None:
         self.known[run_id] = replace(self.known[run_id], state=state, ended_us=now_us())
@@ -129,7 +129,7 @@ def test_a_killed_run_and_the_next_one_that_puts_it_right() -> None:
             platform.end("next", "COMPLETED")
 
     platform.then = script
-    seen = watch.observe(soon(), (killed, killed))
+    seen = watch.observe(soon(), killed)
     assert seen.plain["failed_run"]["id"] == "hit"
     assert seen.plain["next_run"]["id"] == "next"
     assert seen.plain["watermark_held"] is True
@@ -148,7 +148,7 @@ def test_a_run_that_had_committed_some_tables_is_a_partial_commit() -> None:
     watch = platform.watch(compare=clean)
     platform.marks["a"] = 130.0
     platform.end("hit", "CRASHED")
-    seen = watch.observe(Deadline.after(0.05))
+    seen = watch.observe(Deadline.after(0.05), monotonic_ns())
     assert seen.plain["partial_commit"] is True
     assert seen.plain["next_run"] is None
     assert seen.caught_up is None
@@ -165,7 +165,7 @@ def test_a_run_that_began_before_the_fault_is_not_the_next_one() -> None:
     time.sleep(0.001)
     at = monotonic_ns()
     platform.end("old", "COMPLETED")
-    assert watch.observe(Deadline.after(0.05), (at, at)).plain["next_run"] is None
+    assert watch.observe(Deadline.after(0.05), at).plain["next_run"] is None
 
 
 def test_a_watermark_that_stays_behind_is_named_and_is_not_caught_up() -> None:
@@ -180,9 +180,8 @@ def test_a_watermark_that_stays_behind_is_named_and_is_not_caught_up() -> None:
             platform.end("next", "COMPLETED")
 
     platform.then = script
-    seen = watch.observe(Deadline.after(0.2))
+    seen = watch.observe(Deadline.after(0.2), monotonic_ns())
     assert seen.plain["next_run"]["id"] == "next"
-    assert seen.next_run is not None
     assert seen.caught_up is None
     assert "did not move on: b" in seen.plain["why"]
 
@@ -191,7 +190,7 @@ def test_a_watermark_that_moves_back_was_not_held() -> None:
     platform = Platform()
     watch = platform.watch(compare=clean)
     platform.marks["b"] = 99.0
-    seen = watch.observe(Deadline.after(0.05))
+    seen = watch.observe(Deadline.after(0.05), monotonic_ns())
     assert seen.plain["watermark_held"] is False
     assert "moved back: b" in seen.plain["why"]
 
@@ -199,12 +198,22 @@ def test_a_watermark_that_moves_back_was_not_held() -> None:
 def test_a_watermark_that_moves_while_nothing_can_be_committed_was_not_held() -> None:
     platform = Platform()
     watch = platform.watch(ColdOptions(poll_s=0.01, nothing_commits=True), clean)
-    assert watch.during() is None
+    watch.during()
     platform.marks["a"] = 130.0
-    assert watch.during() is None
-    seen = watch.observe(Deadline.after(0.05))
+    watch.during()
+    seen = watch.observe(Deadline.after(0.05), monotonic_ns())
     assert seen.plain["watermark_held"] is False
     assert "while nothing could be committed: a" in seen.plain["why"]
+
+
+def test_watermarks_that_cannot_be_read_while_it_is_held_are_told() -> None:
+    platform = Platform()
+    watch = platform.watch(ColdOptions(poll_s=0.01, nothing_commits=True), clean)
+    platform.down = True
+    watch.during()
+    platform.down = False
+    seen = watch.observe(Deadline.after(0.05), monotonic_ns())
+    assert "could not be read while it was held: down" in seen.plain["why"]
 
 
 def completing(platform: Platform) -> Callable[[int], None]:
@@ -222,7 +231,7 @@ def test_rows_that_are_missing_up_to_the_watermark_mean_that_it_went_too_far() -
     platform = Platform()
     watch = platform.watch(compare=lambda *_: RowCounts(17, 0, ""))
     platform.then = completing(platform)
-    seen = watch.observe(soon())
+    seen = watch.observe(soon(), monotonic_ns())
     assert (seen.plain["missing"], seen.plain["watermark_held"]) == (17, False)
 
 
@@ -233,7 +242,7 @@ def test_rows_that_cannot_be_compared_are_unknown_not_none() -> None:
     platform = Platform()
     watch = platform.watch(compare=broken)
     platform.then = completing(platform)
-    seen = watch.observe(soon())
+    seen = watch.observe(soon(), monotonic_ns())
     assert (seen.plain["missing"], seen.plain["duplicates"]) == (None, None)
     assert "may not read the object store" in seen.plain["why"]
     assert seen.caught_up is not None
@@ -255,7 +264,7 @@ def test_a_look_that_fails_leaves_the_bracket_as_wide_as_it_was() -> None:
             ended.append(monotonic_ns())
 
     platform.then = script
-    seen = watch.observe(soon())
+    seen = watch.observe(soon(), monotonic_ns())
     assert seen.caught_up is not None
     low, high = seen.caught_up
     assert low <= ended[0] <= high
@@ -273,7 +282,7 @@ def test_a_run_is_asked_for_once_and_told() -> None:
             platform.end("asked1", "COMPLETED")
 
     platform.then = script
-    seen = watch.observe(soon())
+    seen = watch.observe(soon(), monotonic_ns())
     assert seen.plain["asked_for"] == ["asked1"]
     assert seen.plain["next_run"]["id"] == "asked1"
     assert platform.made == 1
@@ -290,14 +299,14 @@ def test_another_run_is_asked_for_when_the_first_failed() -> None:
             platform.end("asked1", "FAILED")
 
     platform.then = script
-    seen = watch.observe(Deadline.after(0.2))
+    seen = watch.observe(Deadline.after(0.2), monotonic_ns())
     assert seen.plain["asked_for"] == ["asked1", "asked2"]
     assert seen.plain["failed_run"]["id"] == "asked1"
 
 
 def test_without_being_told_to_no_run_is_asked_for() -> None:
     platform = Platform()
-    platform.watch(compare=clean).observe(Deadline.after(0.05))
+    platform.watch(compare=clean).observe(Deadline.after(0.05), monotonic_ns())
     assert platform.made == 0
 
 

@@ -74,8 +74,11 @@ class FakeRuntime:
         return self.statuses[-1]
 
 
-def lanes(**more):
-    watches = lanes_for(profile(), lambda _service: FakeRuntime(), **more)  # type: ignore[arg-type,return-value]
+ALL = tuple(profile().services)
+
+
+def lanes(closely=ALL):
+    watches = lanes_for(profile(), lambda _service: FakeRuntime(), closely=closely)  # type: ignore[arg-type,return-value]
     return {lane.name: lane for watch in watches for lane in watch.lanes}
 
 
@@ -144,8 +147,8 @@ def test_ages_are_judged_by_what_was_usual_in_the_baseline():
     for _ in range(6):
         watch.look()
     assert all(sample.ok for lane in watch.lanes for sample in lane.samples)
-    bounds = watch.end_baseline()
-    assert (bounds["a"], bounds["b"]) == (FlowBound(0.5, 1.5), FlowBound(5.0, 15.0))
+    watch.end_baseline()
+    assert (watch.bounds["a"], watch.bounds["b"]) == (FlowBound(0.5, 1.5), FlowBound(5.0, 15.0))
     watch.look()
     a, b = watch.lanes
     assert a.samples[-1].failed
@@ -262,15 +265,19 @@ def test_a_database_that_takes_connections_and_never_answers_makes_its_lanes_tim
         deaf.listen(16)
         runtime = FakeRuntime()
         runtime.statuses.append(Status(State.RUNNING, os.getpid()))
-        watches = lanes_for(profile(deaf.getsockname()[1]), lambda _service: runtime)  # type: ignore[arg-type,return-value]
+        watches = lanes_for(profile(deaf.getsockname()[1]), lambda _service: runtime, closely=ALL)  # type: ignore[arg-type,return-value]
         with Samplers(watches) as samplers:
-            samplers.wait_all_ok(8, Deadline.after(20), names={"process:database", "process:quiet"})
             deadline = Deadline.after(20)
-            while not (samplers.samples()["flow:a"].samples and samplers.samples()["service:database"].samples):
+            while True:
+                seen = {each.name: each.samples for each in samplers.lanes()}
+                looked = min(len(seen["process:database"]), len(seen["process:quiet"]))
+                if looked >= 8 and seen["flow:a"] and seen["service:database"]:
+                    break
                 assert not deadline.passed
                 time.sleep(0.05)
-            seen = samplers.samples()
+    for name in ("process:database", "process:quiet"):
+        assert all(sample.ok for sample in seen[name])
     for name in ("flow:a", "service:database"):
-        first = seen[name].samples[0]
+        first = seen[name][0]
         assert first.failed
         assert 1.9 < (first.end_ns - first.start_ns) / 1e9 < 4.0

@@ -35,6 +35,10 @@ def eventually(holds, seconds=10.0):
         time.sleep(0.01)
 
 
+def by_name(samplers):
+    return {each.name: each.samples for each in samplers.lanes()}
+
+
 def test_looks_keep_their_moments_however_long_each_takes():
     """Each takes most of the interval: a sampler that waited between looks would drift by that every time."""
     sampler = Sampler(lane(), lambda: (time.sleep(0.03), (True, ""))[1])
@@ -71,8 +75,8 @@ def test_a_lane_that_hangs_blocks_no_other_and_not_the_end():
     with Samplers(
         [Sampler(lane("hangs"), lambda: (hang.wait(20), (False, ""))[1]), Sampler(lane("well"), well)]
     ) as all_:
-        all_.wait_all_ok(5, Deadline.after(10), names={"well"})
-        assert not all_.samples()["hangs"].samples
+        eventually(lambda: len(by_name(all_)["well"]) >= 5)
+        assert not by_name(all_)["hangs"]
         began = time.monotonic()
     assert time.monotonic() - began < 1.0
     hang.set()
@@ -115,11 +119,6 @@ def test_a_platform_that_is_not_steady_is_told_lane_by_lane():
         samplers.wait_all_ok(3, Deadline.after(0.3))
     assert "sick: connection refused" in caught.value.seen
     assert "well" not in caught.value.seen
-
-
-def test_waiting_for_a_lane_that_is_not_there_is_an_error_and_no_success():
-    with Samplers([Sampler(lane("well"), well)]) as samplers, pytest.raises(K2Error, match="nobody"):
-        samplers.wait_all_ok(1, Deadline.after(1), names={"nobody"})
 
 
 def test_lanes_that_must_fail_are_waited_for_until_they_have():

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control interface of simulated sources (``k2_load.control_url``): a question and its answer, JSON over HTTP.
+
+What there is to ask is told where it is asked: loads in ``measure/load/simulator.py``, refusals in
+``fault/inject/source.py``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+from ..core.clock import Deadline
+from ..core.errors import K2Error
+from .http_body import BodyTooLarge, read_body
+
+TIMEOUT_S = 5.0
+_BODY_LIMIT = 1024 * 1024
+
+
+class SimulatorError(K2Error):
+    """The simulator did not answer, or not so that it can be understood."""
+
+
+class SimulatorControl:
+    """The control interface at one address. Stateless: a connection per question."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def ask(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> tuple[int, bytes]:
+        """Status and text of the answer, whatever they are.
+
+        :raises SimulatorError: there was none within TIMEOUT_S.
+        """
+        parts = urlsplit(self.url)
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, parts.path + path, body=text, headers={"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, read_body(response, Deadline.after(TIMEOUT_S), _BODY_LIMIT)
+        except (OSError, http.client.HTTPException, BodyTooLarge) as error:
+            raise SimulatorError(
+                "the simulator of the sources did not answer",
+                expected=f"an answer from {self.url}{path} within {TIMEOUT_S:g} s",
+                seen=f"{type(error).__name__}: {error}",
+                action="check that it runs and that k2_load.control_url is its control interface",
+            ) from error
+        finally:
+            connection.close()
+
+
+def decoded(text: bytes) -> dict[str, Any]:
+    """The JSON object in an answer.
+
+    :raises SimulatorError: it holds none.
+    """
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise SimulatorError("the simulator cannot be understood", expected="a JSON object", seen=repr(text[:120]))
+    return answer
