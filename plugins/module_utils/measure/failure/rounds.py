@@ -14,7 +14,7 @@ from typing import Any
 from ...core.errors import K2Error
 from ...core.suggest import did_you_mean
 from ...profile.failures import all_modes, crash_modes
-from ...profile.model import FailureMode, Profile
+from ...profile.model import FailureMode, FaultAction, Profile
 from .request import FailureRequest, UnknownFailure, at_most_s, held_s, plan
 
 CRASHES = "crashes"
@@ -79,7 +79,7 @@ def to_plain(profile: Profile, found: Collection[Round], waits: FailureRequest) 
             "implied": each.implied,
             "modes": [mode.name for mode in each.modes],
             "at_most_s": sum(at_most_s(waits, mode) for mode, _ in each.faults),
-            "likely_s": sum(_AROUND_S + held_s(mode) + mode.max_recovery_s for mode, _ in each.faults),
+            "likely_s": sum(_likely_s(profile, mode) for mode, _ in each.faults),
             "faults": [_planned(profile, mode, service, waits) for mode, service in each.faults],
         }
         for each in found
@@ -92,6 +92,14 @@ def _name_of(each: Round) -> str:
     services = [service for _, service in each.faults]
     told = ", ".join(services) if len(services) <= _FEW else f"{services[0]} .. {services[-1]}"
     return f"{len(each.modes)} crashes: {told}"
+
+
+def _likely_s(profile: Profile, mode: FailureMode) -> float:
+    """How long a fault takes where everything is back just in time, and a run comes when it is due."""
+    due_s = 0.0
+    if mode.action is FaultAction.KILL_RUN and profile.orchestrator is not None:
+        due_s = max((each.interval_s for each in profile.orchestrator.deployments), default=0.0)
+    return _AROUND_S + due_s + held_s(mode) + mode.max_recovery_s
 
 
 def _planned(profile: Profile, mode: FailureMode, service: str, waits: FailureRequest) -> Mapping[str, Any]:

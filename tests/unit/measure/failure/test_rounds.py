@@ -117,3 +117,9 @@ def test_a_fault_that_cannot_be_now_is_listed_with_its_obstacle() -> None:
     assert [fault["service"] for fault in found["faults"]] == ["odds-uk", "odds-ie"]
     # There is no supervisor at the socket of this profile.
     assert all("/run/s.sock" in fault["obstacle"] for fault in found["faults"])
+
+
+def test_a_mode_that_hits_a_run_is_given_the_time_until_one_is_due() -> None:
+    (killed,), (off,) = plain("archive_killed"), plain("archive_off")
+    # Runs are due each 30 s, and the other is held for 40.
+    assert off["likely_s"] - killed["likely_s"] == 40 - 30
