@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.fault.journal import Journal
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency import canary
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.canary import Canary, CanaryWish, Look
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.model import Span
 from ansible_collections.k2.hardening.plugins.module_utils.measure.latency.session import Limits
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.generator import Sending, Stream
-from ansible_collections.k2.hardening.plugins.module_utils.measure.load.request import RequestError
 from ansible_collections.k2.hardening.plugins.module_utils.measure.load.schedule import Schedule
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_touched(
     course: Bookmaker, tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
     window = Span(now_us(), now_us() + 10 * SECOND_US)
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(K2Error, match=told):
         Canary(profile_of(course), wish(tmp_path, **changed), window, LIMITS)
     assert not list(tmp_path.iterdir())
 

@@ -46,7 +46,7 @@ class SimulatorControl:
             return response.status, read_body(response, Deadline.after(TIMEOUT_S), _BODY_LIMIT)
         except (OSError, http.client.HTTPException, BodyTooLarge) as error:
             raise SimulatorError(
-                "the simulator of the sources did not answer",
+                "the simulator did not answer",
                 expected=f"an answer from {self.url}{path} within {TIMEOUT_S:g} s",
                 seen=f"{type(error).__name__}: {error}",
                 action="check that it runs and that k2_load.control_url is its control interface",

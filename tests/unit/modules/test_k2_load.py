@@ -89,7 +89,7 @@ def test_check_mode_plans_and_touches_nothing(project_root: Path, tmp_path: Path
         ({}, "k2_confirm=spot"),
         ({"my_confirm": "k2-lab"}, "k2_confirm=spot"),
         ({"my_confirm": "k2-lab", "my_state": "absent"}, "k2_confirm=spot"),
-        ({"my_confirm": "spot"}, "the simulator of the sources did not answer"),
+        ({"my_confirm": "spot"}, "the simulator did not answer"),
         ({"my_confirm": "spot", "my_source": "replay"}, "the broker did not"),
         ({"my_confirm": "spot", "my_load": "bussy"}, "did you mean 'busy'"),
     ],
