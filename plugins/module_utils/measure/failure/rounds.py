@@ -18,8 +18,9 @@ from ...profile.model import FailureMode, FaultAction, Profile
 from .request import FailureRequest, UnknownFailure, at_most_s, held_s, plan
 
 CRASHES = "crashes"
-# Around each fault: steady before, settled after, with room for a module to start.
-_AROUND_S = 30.0
+# Around each fault: steady before, the watch beyond the target, steady after, and room for a module to start. A load
+# that ends within that would look like a fault.
+_AROUND_S = 120.0
 # More than these are not all named.
 _FEW = 3
 
