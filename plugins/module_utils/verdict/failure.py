@@ -67,7 +67,8 @@ def decide_failure(
         faults = [_of_mode(mode, read_fault(one)) for one in facts["failures"]]
         if catalogue.is_implied_crash(profile, mode):
             ledger = crash_ledger(facts.get("loads") or (), facts.get("audit"), faults)
-            return [_decide_recovery(profile, mode, faults, ledger, _missing(mode, faults, {}), scale)]
+            missing = _missing(mode, faults, facts.get("unmeasured") or {})
+            return [_decide_recovery(profile, mode, faults, ledger, missing, scale)]
         return _decide_mode(profile, mode, faults, facts, scale)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise K2Error(
