@@ -44,10 +44,6 @@ class Kill(UnitFault):
             )
         self._require_signal(process)
 
-    def undo_steps(self) -> tuple[Step, ...]:
-        """See ``Fault``: a supervisor may have given up."""
-        return self.steps.start(self.unit)
-
     def inject(self) -> Moment:
         """See ``Fault``."""
         return bracket(self._kill)
@@ -81,10 +77,6 @@ class Kill(UnitFault):
         # A runtime that has not noticed yet still names the victim.
         return f", {now} took its place" if now is not None and now != victim and now.alive else ""
 
-    def heal(self) -> Optional[Moment]:
-        """See ``Fault``: a crash is an instant."""
-        return None
-
 
 class Restart(UnitFault):
     """Stopped and started in order, as an operator would."""
@@ -100,10 +92,6 @@ class Restart(UnitFault):
             needs_root=False,
             expected_mechanism=Mechanism.RESTARTED_BY_TOOL,
         )
-
-    def undo_steps(self) -> tuple[Step, ...]:
-        """See ``Fault``."""
-        return self.steps.start(self.unit)
 
     def inject(self) -> Moment:
         """See ``Fault``. The moment is that of the stop: the start is already part of the recovery."""
@@ -126,10 +114,6 @@ class Restart(UnitFault):
         now = Process.of(self.runtime.status(self.unit).pid)
         return Proof(True, f"{was} is gone, {now or 'no process'} took its place{self._trouble}")
 
-    def heal(self) -> Optional[Moment]:
-        """See ``Fault``: it is started by the act itself."""
-        return None
-
 
 class Stop(UnitFault):
     """Stopped in order, and left so until it is healed."""
@@ -144,10 +128,6 @@ class Stop(UnitFault):
             needs_root=False,
             expected_mechanism=Mechanism.RESTARTED_BY_TOOL,
         )
-
-    def undo_steps(self) -> tuple[Step, ...]:
-        """See ``Fault``."""
-        return self.steps.start(self.unit)
 
     def inject(self) -> Moment:
         """See ``Fault``."""

@@ -89,10 +89,6 @@ class KillRun(UnitFault):
             return Proof(False, f"{', '.join(left)} of the run still runs")
         return Proof(True, f"the run's {self._victim} is gone, and {len(self._tree) - 1} that it had started")
 
-    def heal(self) -> Optional[Moment]:
-        """See ``Fault``: a crash is an instant."""
-        return None
-
     def _differences(self) -> tuple[str, ...]:
         left = [str(each) for each in self._tree if each.alive]
         return (f"of the killed run there is still {', '.join(left)}",) if left else ()

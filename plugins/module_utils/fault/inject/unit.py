@@ -13,7 +13,7 @@ from ...core.errors import K2Error
 from ...platform.procfs import read_stat
 from ...platform.runtime.base import Attachment, Runtime, State
 from ...profile.model import FailureMode, Profile, RuntimeKind, Service, ServiceKind
-from .base import Fault, FaultNotPossible, Mechanism, Moment
+from .base import Fault, FaultNotPossible, Mechanism, Moment, Step
 from .steps_of import START_TIMEOUT_S, StepsOf, steps_of
 
 # How long an orderly stop may take. Of an engine's time half is grace, and ten seconds are what it gives unasked.
@@ -105,6 +105,14 @@ class UnitFault(Fault):
 
     def _attachments(self) -> tuple[Attachment, ...]:
         return self.runtime.attachments(self.unit) if self.runtime.kind is RuntimeKind.DOCKER else ()
+
+    def undo_steps(self) -> tuple[Step, ...]:
+        """See ``Fault``; to have it run is the undo of whatever may end it, of a crash too: supervisors give up."""
+        return self.steps.start(self.unit)
+
+    def heal(self) -> Optional[Moment]:
+        """See ``Fault``; one that is not held is over by itself."""
+        return None
 
     def restored(self) -> tuple[str, ...]:
         """See ``Fault``."""

@@ -10,7 +10,7 @@ from ...core.errors import K2Error
 from ...core.suggest import did_you_mean
 from ...fault.inject.base import Fault
 from ...fault.inject.factory import fault_for
-from ...platform.runtime.factory import open_runtime
+from ...platform.runtime.factory import runtime_of
 from ...profile.failures import HELD, affected_exchanges, all_modes
 from ...profile.model import FailureMode, Profile, RecoveryPoint, Service
 
@@ -88,8 +88,7 @@ def open_fault(profile: Profile, mode: FailureMode, service: Service) -> Fault:
 
     :raises FaultNotPossible: it may not or cannot be brought about. :raises UnsupportedOperation: as the runtime.
     """
-    runtime = open_runtime(service.runtime, profile.platform.runtimes[service.runtime.value])
-    return fault_for(profile, mode, service, runtime)
+    return fault_for(profile, mode, service, runtime_of(profile, service))
 
 
 def plan(profile: Profile, request: FailureRequest) -> dict[str, Any]:

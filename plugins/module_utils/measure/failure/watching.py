@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Optional
 
 from ...core.clock import NS_PER_S, Deadline
-from ...platform.runtime.base import Runtime
-from ...platform.runtime.factory import open_runtime
+from ...platform.runtime.factory import runtime_of
 from ...profile.failures import affected_exchanges
 from ...profile.model import FailureMode, Profile, RecoveryPoint, Service
 from ..recovery.combine import Expectation, Recovery, combine, expectation, first_symptom
@@ -34,7 +34,8 @@ class Watching:
     def __init__(self, profile: Profile, mode: FailureMode, service: Service, settle_s: float) -> None:
         self._settle_s = settle_s
         self._drain: Optional[DrainWatch] = None
-        watches = list(lanes_for(profile, _runtimes(profile), closely={service.name, *mode.affects}))
+        # A runtime for each lane: lanes look from threads of their own.
+        watches = list(lanes_for(profile, partial(runtime_of, profile), closely={service.name, *mode.affects}))
         if mode.recovery_at is RecoveryPoint.DRAINED and profile.broker is not None:
             self._drain = DrainWatch.of(profile.broker)
         self._samplers = Samplers(watches if self._drain is None else [*watches, self._drain])
@@ -149,11 +150,3 @@ class Watching:
         low_ns = max([zero.low_ns, *(span[0] for span in spans)])
         unseen_ns = zero.high_ns + int((recovery.shorter_than_s or 0.0) * NS_PER_S)
         return low_ns, max([unseen_ns, *(span[1] for span in spans)])
-
-
-def _runtimes(profile: Profile) -> Callable[[Service], Runtime]:
-    def open_for(service: Service) -> Runtime:
-        # One for each lane: lanes look from threads of their own.
-        return open_runtime(service.runtime, profile.platform.runtimes[service.runtime.value])
-
-    return open_for

@@ -34,6 +34,14 @@ def open_runtime(kind: RuntimeKind, settings: RuntimeSettings) -> Runtime:
     return make(settings)
 
 
+def runtime_of(profile: Profile, service: Service) -> Runtime:
+    """A client of its own of the runtime that holds ``service``, for one thread.
+
+    :raises UnsupportedOperation: as ``open_runtime``.
+    """
+    return open_runtime(service.runtime, profile.platform.runtimes[service.runtime.value])
+
+
 @dataclass
 class Runtimes:
     """The runtimes of a platform, each opened once."""
@@ -47,6 +55,5 @@ class Runtimes:
         :raises UnsupportedOperation: as ``open_runtime``.
         """
         if service.runtime not in self._open:
-            settings = self.profile.platform.runtimes[service.runtime.value]
-            self._open[service.runtime] = open_runtime(service.runtime, settings)
+            self._open[service.runtime] = runtime_of(self.profile, service)
         return self._open[service.runtime]
