@@ -76,7 +76,7 @@ rounds:
       description: Seconds that all its faults take at most.
       type: float
     likely_s:
-      description: Seconds that they take where everything recovers just in time.
+      description: Seconds that they take where everything recovers just in time, with what is watched around each.
       type: float
     faults:
       description: Each mode with each of its services, as RV(k2.hardening.k2_kill_and_measure#module:plan) has it.
