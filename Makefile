@@ -9,7 +9,7 @@ PYTHON := $(or $(PYTHON),$(shell command -v python3))
 INVENTORY ?= inventory/lab
 # QUICK=1 shortens measurements; verdicts say so.
 QUICK ?=
-# How often crash-test kills each service.
+# How often crash-test kills each service, and how often it stops each in order.
 ROUNDS ?= 50
 # What bench measures, one after another; only hot_path needs a lab.
 BENCH ?= load latency audit recovery undo hot_path
@@ -70,7 +70,7 @@ bench: setup-dev ## Measure load, latency queries, ledger, recovery, undo, lab (
 	$(if $(filter hot_path,$(BENCH)),$(call in_own_lab,bench,BENCH=hot_path LAB_DIR=.lab-bench benchmarks/run.sh))
 
 .PHONY: crash-test
-crash-test: setup-dev ## Kill each service of the hot path ROUNDS times under load; compare what was sent with what is stored
+crash-test: setup-dev ## Kill and stop each service of the hot path ROUNDS times under load; compare what was sent with what is stored
 	$(call in_own_lab,crash,PYTHONPATH=lab $(VENV)/bin/python -m k2lab.crash_test --lab-dir .lab-crash --rounds $(ROUNDS))
 
 .PHONY: lab-up

@@ -50,7 +50,7 @@ def wait_for_broker(
 
 
 def ensure_topics(admin: AdminClient, existing: Mapping[str, int], topics: Mapping[str, int]) -> list[str]:
-    """Create the topics (name to partitions) that do not exist yet; returns those created.
+    """Create the topics (name to partitions) that do not exist yet; returns those created, once a client sees them all.
 
     Raises LabError when a topic exists with another number of partitions: Kafka cannot take partitions away, and adding
     some would move keys.
@@ -74,7 +74,21 @@ def ensure_topics(admin: AdminClient, existing: Mapping[str, int], topics: Mappi
             # Somebody else was faster: the topic is there, which is what was asked for.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise LabError(f"topic {name} to be created", str(error.args[0]), "see the broker's log") from error
+    _wait_until_seen(admin, {new.topic for new in missing})
     return created
+
+
+def _wait_until_seen(admin: AdminClient, names: set[str]) -> None:
+    """A topic is created when the controller has written it down; the broker answers for it a moment later."""
+    deadline = time.monotonic() + CREATE_TIMEOUT_S
+    while unseen := names - admin.list_topics(timeout=CREATE_TIMEOUT_S).topics.keys():
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"the broker to list a created topic within {CREATE_TIMEOUT_S:.0f} s",
+                f"{', '.join(sorted(unseen))} still missing",
+                "see the broker's log",
+            )
+        time.sleep(0.02)
 
 
 def topic(text: str) -> tuple[str, int]:

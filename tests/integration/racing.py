@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from ansible_collections.k2.hardening.plugins.module_utils.measure.ledger.audit import Options, audit
 from ansible_collections.k2.hardening.plugins.module_utils.measure.ledger.result import Audit
@@ -23,6 +23,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.platform.broker impor
 from ansible_collections.k2.hardening.plugins.module_utils.platform.clickhouse import ClickHouseClient
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from k2lab.clickhouse_http import ClickHouse
+from k2lab.topics import ensure_topics
 
 from .lab import ROOT
 from .stores import PASSWORD, USER, Service, free_ports, until
@@ -112,9 +113,7 @@ class Racing:
                 self.database.execute(statement)
         self.make_bars()
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        wanted = [NewTopic(self.topic(house), partitions, 1) for house, partitions in HOUSES.items()]
-        for made in admin.create_topics(wanted).values():
-            made.result(30)
+        ensure_topics(admin, {}, {self.topic(house): partitions for house, partitions in HOUSES.items()})
         self._random = random.Random(7)
 
     def make_bars(self, engine: str = "AggregatingMergeTree") -> None:

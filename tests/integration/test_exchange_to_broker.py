@@ -21,8 +21,10 @@ from typing import Any
 
 import confluent_kafka
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 from own_kafka import free_ports, kafka, wait_until
+
+from k2lab.topics import ensure_topics
 
 ROOT = Path(__file__).parents[2]
 EXCHANGES = ("binance", "kraken", "coinbase")
@@ -179,11 +181,7 @@ def stack(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Stack]:
     prefix = f"test-{uuid.uuid4().hex[:8]}"
     topics = [f"{prefix}.{exchange}{suffix}" for exchange in EXCHANGES for suffix in ("", ".raw")]
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    created = admin.create_topics(
-        [*(NewTopic(topic, 2, 1) for topic in topics), NewTopic(f"{prefix}.dead-letter", 1, 1)]
-    )
-    for future in created.values():
-        future.result(30)
+    ensure_topics(admin, {}, {**dict.fromkeys(topics, 2), f"{prefix}.dead-letter": 1})
     stack = Stack(kafka_bootstrap, tmp_path, dict(zip(names, free_ports(len(names)), strict=True)), prefix)
     try:
         yield stack

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 from own_kafka import Kafka, kafka, wait_until
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import utc_us
@@ -33,6 +33,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import 
 from k2lab.clickhouse_http import ClickHouse
 from k2lab.schema import CandleEngine
 from k2lab.schema.apply import apply_schema
+from k2lab.topics import ensure_topics
 
 from .lab import ROOT
 from .stores import Service, free_ports
@@ -183,9 +184,7 @@ def mortal(tmp_path: Path) -> Iterator[Kafka]:
 def test_a_broker_that_dies_ends_the_load_with_all_counted(mortal: Kafka, tmp_path: Path) -> None:
     described = Stack(mortal.bootstrap, tmp_path, {"control": 1}, "dies")
     admin = AdminClient({"bootstrap.servers": mortal.bootstrap})
-    topics = [NewTopic(f"dies.{exchange}.raw", 1, 1) for exchange in EXCHANGES]
-    for future in admin.create_topics(topics).values():
-        future.result(30)
+    ensure_topics(admin, {}, {f"dies.{exchange}.raw": 1 for exchange in EXCHANGES})
     results: list[LoadResult] = []
     request = Request("busy", 60.0, Source.FILE, data_file=DATA)
     progress = tmp_path / "progress"

@@ -55,26 +55,23 @@ def total(result: Result, count: Callable[[object], int]) -> int:
     return sum(count(exchange) for exchange in result.exchanges.values())
 
 
-@pytest.mark.timeout(1200)  # 35 kills, each followed by a full recovery
-def test_nothing_is_lost_or_doubled_when_every_service_is_killed(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)  # each end of a service is followed by a full recovery
+@pytest.mark.parametrize(
+    ("end", "rounds", "services"),
+    [("killed", 5, None), ("stopped", 3, "kafka,clickhouse,silver-processor")],
+)
+def test_nothing_is_lost_or_doubled_when_services_end(
+    lab: Lab, tmp_path: Path, end: str, rounds: int, services: str | None
+) -> None:
     output = tmp_path / "crash-test.json"
-    command = [
-        sys.executable,
-        "-m",
-        "k2lab.crash_test",
-        "--lab-dir",
-        str(lab.directory),
-        "--rounds",
-        "5",
-        "--output",
-        str(output),
-    ]
+    command = [sys.executable, "-m", "k2lab.crash_test", "--lab-dir", str(lab.directory), "--output", str(output)]
+    command += ["--end", end, "--rounds", str(rounds), *(["--services", services] if services else [])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "lab")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(output.read_text())
     assert result["exact"]
-    assert {recovery["n"] for recovery in result["recovery"].values()} == {5}
+    assert {recovery["n"] for recovery in result["recovery"].values()} == {rounds}
     for exchange in result["comparison"]["exchanges"].values():
         assert exchange["sent"] > 0
         assert (

@@ -14,7 +14,7 @@ from k2lab.common.clock import now_us
 from k2lab.common.errors import LabError, run_program
 from k2lab.common.logs import configure_logging
 from k2lab.common.options import positive
-from k2lab.crash_test.rounds import Kill, run_rounds
+from k2lab.crash_test.rounds import End, Kill, run_rounds
 from k2lab.crash_test.target import Target
 from k2lab.crash_test.verdict import gaps, recoveries
 from k2lab.ground_truth import compare
@@ -26,7 +26,7 @@ _DRAIN_TIMEOUT_S = 120.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Kill, drain, compare; returns the exit code. The result file is written whatever happened."""
+    """End services, drain, compare; returns the exit code. The result file is written whatever happened."""
     options = _parser().parse_args(arguments)
     configure_logging()
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
@@ -44,18 +44,18 @@ def main(arguments: list[str] | None = None) -> int:
         result["error"] = str(error)
         raise
     finally:
-        result["kills"] = [asdict(kill) for kill in kills]
-        result["recovery"] = {service: asdict(recovery) for service, recovery in recoveries(kills).items()}
+        result["kills"] = [asdict(kill) | {"end": kill.end.value} for kill in kills]
+        result["recovery"] = {ended: asdict(recovery) for ended, recovery in recoveries(kills).items()}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(result, indent=2) + "\n")
-    for service, recovery in recoveries(kills).items():
+    for ended, recovery in recoveries(kills).items():
         print(
-            f"{service}: recovered after {recovery.min_s:.1f} / {recovery.median_s:.1f} / {recovery.max_s:.1f} s "
+            f"{ended}: recovered after {recovery.min_s:.1f} / {recovery.median_s:.1f} / {recovery.max_s:.1f} s "
             f"(min / median / max, n={recovery.n})"
         )
     for problem in problems:
         print(f"NOT EXACT: {problem}")
-    print(f"{len(kills)} kills, seed {seed}: {'exact' if not problems else 'not exact'}; result in {options.output}")
+    print(f"{len(kills)} ends, seed {seed}: {'exact' if not problems else 'not exact'}; result in {options.output}")
     return 1 if problems else 0
 
 
@@ -76,16 +76,18 @@ def _test(options: argparse.Namespace, seed: int, kills: list[Kill], result: dic
     def report(kill: Kill, number: int, total: int) -> None:
         kills.append(kill)
         log.info(
-            "kill %d of %d: %s, recovered after %.1f s, found %s",
+            "%d of %d: %s %s, recovered after %.1f s, found %s",
             number,
             total,
             kill.service,
+            kill.end.value,
             kill.recovery_s,
             kill.found,
         )
 
+    ends = [End(options.end)] if options.end else list(End)
     try:
-        run_rounds(target, services, options.rounds, options.rate, seed, options.deadline_s, report)
+        run_rounds(target, services, ends, options.rounds, options.rate, seed, options.deadline_s, report)
     finally:
         target.stop_load()
     target.drain(_DRAIN_TIMEOUT_S)
@@ -108,7 +110,8 @@ def _test(options: argparse.Namespace, seed: int, kills: list[Kill], result: dic
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="k2lab.crash_test", description=__doc__)
     parser.add_argument("--lab-dir", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=5, help="kills of each service (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="ends of each service, in each way (default %(default)s)")
+    parser.add_argument("--end", choices=[end.value for end in End], help="only this way (default: both)")
     parser.add_argument("--services", help="separated by commas (default: all of the hot path)")
     parser.add_argument("--rate", type=positive, default=500.0, help="trades/s during the test (default %(default)s)")
     parser.add_argument("--rate-after", type=positive, default=50.0, help="trades/s after it (default %(default)s)")

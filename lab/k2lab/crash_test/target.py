@@ -59,6 +59,11 @@ class Target:
         program = self._supervisor.program(service)
         return program.pid if program.state in (State.RUNNING, State.STARTING) and program.pid else None
 
+    def restart(self, service: str, timeout_s: float) -> None:
+        """Stop it in order and start it again. Raises LabError when it does not end."""
+        self._supervisor.stop([service], timeout_s=timeout_s)
+        self._supervisor.start(service)
+
     def exchanges_behind(self, service: str) -> tuple[str, ...]:
         """Whose trades stop when this service dies."""
         return (service.removeprefix(HANDLER_PREFIX),) if service.startswith(HANDLER_PREFIX) else self.exchanges

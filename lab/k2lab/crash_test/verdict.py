@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a kill excuses, and the summary of all of them."""
+"""What an end excuses, and the summary of all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTAGE_US = 5_000_000
 
 @dataclass(frozen=True)
 class Recovery:
-    """Recovery times of one service, seconds; `n` kills."""
+    """Recovery times of one service ended in one way, seconds; `n` ends."""
 
     n: int
     min_s: float
@@ -34,16 +34,16 @@ def gaps(kills: Iterable[Kill], exchanges: Sequence[str]) -> list[Gap]:
             concerned: Sequence[str] = [kill.service.removeprefix(HANDLER_PREFIX)]
         else:
             concerned = exchanges if kill.service == SIMULATOR else []
-        found += [Gap(name, kill.killed_us - _BEFORE_US, kill.killed_us + _OUTAGE_US) for name in concerned]
+        found += [Gap(name, kill.ended_us - _BEFORE_US, kill.ended_us + _OUTAGE_US) for name in concerned]
     return found
 
 
 def recoveries(kills: Iterable[Kill]) -> dict[str, Recovery]:
-    """Summary by service."""
+    """Summary by service and way: "kafka killed"."""
     times: dict[str, list[float]] = {}
     for kill in kills:
-        times.setdefault(kill.service, []).append(kill.recovery_s)
+        times.setdefault(f"{kill.service} {kill.end.value}", []).append(kill.recovery_s)
     return {
-        service: Recovery(len(seconds), min(seconds), statistics.median(seconds), max(seconds))
-        for service, seconds in sorted(times.items())
+        ended: Recovery(len(seconds), min(seconds), statistics.median(seconds), max(seconds))
+        for ended, seconds in sorted(times.items())
     }

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from k2lab.crash_test.rounds import Kill
+from k2lab.crash_test.rounds import End, Kill
 from k2lab.crash_test.verdict import gaps, recoveries
 from k2lab.ground_truth import Gap
 
 EXCHANGES = ("binance", "kraken", "coinbase")
 
 
-def kill(service: str, recovery_s: float = 1.0) -> Kill:
-    return Kill(service, 0.5, 10_000_000, recovery_s, {})
+def kill(service: str, recovery_s: float = 1.0, end: End = End.KILLED) -> Kill:
+    return Kill(service, end, 0.5, 10_000_000, recovery_s, {})
 
 
 def test_broker_database_and_processor_excuse_no_loss() -> None:
@@ -24,8 +24,9 @@ def test_the_simulator_excuses_every_exchange() -> None:
     assert [gap.exchange for gap in gaps([kill("exchange-simulator")], EXCHANGES)] == list(EXCHANGES)
 
 
-def test_summary_by_service() -> None:
-    summary = recoveries([kill("kafka", 5.0), kill("kafka", 3.0), kill("kafka", 4.0), kill("clickhouse", 1.0)])
-    assert summary["kafka"].n == 3
-    assert (summary["kafka"].min_s, summary["kafka"].median_s, summary["kafka"].max_s) == (3.0, 4.0, 5.0)
-    assert summary["clickhouse"].n == 1
+def test_summary_by_service_and_way() -> None:
+    stopped = kill("kafka", 9.0, End.STOPPED)
+    summary = recoveries([kill("kafka", 5.0), kill("kafka", 3.0), stopped, kill("kafka", 4.0), kill("clickhouse", 1.0)])
+    killed = summary["kafka killed"]
+    assert (killed.n, killed.min_s, killed.median_s, killed.max_s) == (3, 3.0, 4.0, 5.0)
+    assert summary["kafka stopped"].n == summary["clickhouse killed"].n == 1
