@@ -80,6 +80,12 @@ options:
     description: With O(source=simulator), how many seconds it sends nothing before it returns to its base rate.
     type: float
     default: 0
+  load_id:
+    description:
+      - With O(source=simulator), what the simulator calls this load, so that another program can see it in C(GET /load)
+        and end it, and no other, by C(POST /load/stop) or C(POST /load/end).
+      - A name that no other load has when absent.
+    type: str
   share:
     description: The part of the schedule that this host sends.
     type: dict
@@ -294,6 +300,7 @@ def main() -> None:
             "start_at_us": {"type": "int"},
             "quiet_before_s": {"type": "float", "default": 0},
             "quiet_after_s": {"type": "float", "default": 0},
+            "load_id": {"type": "str"},
             "share": {
                 "type": "dict",
                 "options": {"index": {"type": "int", "required": True}, "of": {"type": "int", "required": True}},
@@ -344,6 +351,7 @@ def _request(params: dict[str, Any]) -> Request:
         replay_records=params["replay_records"],
         quiet_before_s=params["quiet_before_s"],
         quiet_after_s=params["quiet_after_s"],
+        load_id=params["load_id"],
     )
 
 

@@ -11,12 +11,13 @@ POST /refuse  {"exchange"?, "seconds": n}   drop connections and refuse new ones
 POST /inject  {"exchange": name, "trades": [{"symbol", "price", "size", "side"}]}   send exactly these now
 POST /inject  {"exchange": name, "malformed": "json" | "trade"}                     send one unreadable frame
 POST /load    {"trades_per_second": n, "seconds": n, "schedule"?, "seed"?: 1, "start_at_us"?: now,
-               "quiet_before_s"?: 0, "quiet_after_s"?: 0, "by"?: text}
+               "quiet_before_s"?: 0, "quiet_after_s"?: 0, "by"?: text, "id"?: text}
               replace the base rate for `seconds` by a schedule fixed in advance, whose counts are the answer; be silent
               for `quiet_before_s` before and `quiet_after_s` after; return to the base rate. The rate is the total and
               is split equally.
-POST /load/stop                             the run ends now, as if ordered so; its quiet follows
-POST /load/end                              end the run and its quiet at once
+POST /load/stop  {"id"?: text}              the run ends now, as if ordered so; its quiet follows
+POST /load/end   {"id"?: text}              end the run and its quiet at once
+              with an id only the run of that id: another one goes on, which is the answer (409)
 GET  /load    state of the current or last run: waiting, running, quiet, finished, ended early, or none; by exchange
               what was scheduled, sent, unsent and heard (had a listener); lateness (ms) as a DDSketch; CPU seconds
 

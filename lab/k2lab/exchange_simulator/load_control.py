@@ -39,6 +39,7 @@ class LoadControl:
             "quiet_before_s",
             "quiet_after_s",
             "by",
+            "id",
         )
         self.refuse_while_active("a second load")
         now_us = time.time_ns() // 1000
@@ -52,6 +53,7 @@ class LoadControl:
         if not now_us <= start_us <= now_us + MAX_AHEAD_S * 1e6:
             ahead_s = (start_us - now_us) / 1e6
             raise BadRequestError(f"start_at_us: expected 0 to {MAX_AHEAD_S:g} s ahead, got {ahead_s:+.3f} s")
+        named = {"id": text(body, "id", "")} if body.get("id") else {}
         order = Order(
             trades_per_second=rate,
             seconds=seconds,
@@ -61,23 +63,32 @@ class LoadControl:
             quiet_before_s=number(body, "quiet_before_s", MAX_SECONDS, 0.0),
             quiet_after_s=number(body, "quiet_after_s", MAX_SECONDS, 0.0),
             by=text(body, "by", "somebody"),
+            **named,
         )
         self._run = LoadRun(order, self._exchanges, self._driver)
         return self._run.status()
 
     def stop(self, body: Body) -> object:
         """POST /load/stop."""
-        only(body)
-        if self._run is not None:
-            self._run.stop()
+        if (run := self._meant(body)) is not None:
+            run.stop()
         return self.show()
 
     def end(self, body: Body) -> object:
         """POST /load/end."""
-        only(body)
-        if self._run is not None:
-            self._run.end()
+        if (run := self._meant(body)) is not None:
+            run.end()
         return self.show()
+
+    def _meant(self, body: Body) -> LoadRun | None:
+        """The run that the body's id, or its silence, means."""
+        only(body, "id")
+        asked, run = text(body, "id", ""), self._run
+        if asked and run is not None and run.id != asked:
+            if run.active:
+                raise ConflictError(f"load {asked} is not running: load {run.id}, begun by {run.order.by}, is")
+            return None
+        return run
 
     def refuse_while_active(self, what: str) -> None:
         """Raise ConflictError while a run is active: whatever moved the base rate then would be undone, or undo it."""

@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from k2lab.exchange_simulator.driver import Driver
@@ -52,6 +52,7 @@ class Order:
     quiet_before_s: float
     quiet_after_s: float
     by: str
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 class LoadRun:
@@ -59,7 +60,7 @@ class LoadRun:
 
     def __init__(self, order: Order, exchanges: Exchanges, driver: Driver) -> None:
         self.order = order
-        self.id = secrets.token_hex(4)
+        self.id = order.id
         self.state = State.WAITING
         self._exchanges = exchanges
         self._driver = driver

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tiers hold a batch, and taking a half-written one back out.
+"""Which tiers hold a batch, taking a half-written one back out, and making candles again from silver.
 
 Offsets identify rows in raw, bronze and silver. Candles hold no offsets, so theirs is a proof by recomputation: every
 window the batch can have touched must equal what silver gives. A touched window is known from the candle's updated_at
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 CLOCK_SLACK_S = 10
 """How far the processor's clock and ClickHouse's may differ, or step back, between an announcement and its insert."""
 
+_MOST_DIFFERENCES_TOLD = 5
 _BASE = "1m"
 _KEY = "exchange, canonical_symbol, window_start"
 _VALUES = "first_trade, last_trade, high_price, low_price, volume, quote_volume, trade_count"
@@ -51,6 +52,8 @@ class State(enum.Enum):
     COMPLETE = "complete"
     ABSENT = "absent"
     PARTIAL = "partial"
+    CANDLES_DIFFER = "candles differ"
+    """Every row is there, but candles are not what silver gives."""
 
 
 class Window(NamedTuple):
@@ -60,6 +63,18 @@ class Window(NamedTuple):
     exchange: str
     symbol: str
     start_s: int
+
+
+class Difference(NamedTuple):
+    """A candle that is not what its trades give; the counts of trades may agree where another value does not."""
+
+    window: Window
+    held_trades: int
+    wanted_trades: int
+
+    def __str__(self) -> str:
+        timeframe, exchange, symbol, start_s = self.window
+        return f"{exchange} {symbol} {timeframe} {start_s}: {self.held_trades} trades, {self.wanted_trades} wanted"
 
 
 class Ledger:
@@ -85,14 +100,24 @@ class Ledger:
         )
         rows = {int(number) for _, count, distinct in counts for number in (count, distinct)}
         touched = self._touched(intent)
-        wrong = sum(len(self._wrong(timeframe, touched, "1")) for timeframe in TIMEFRAMES)
+        wrong = [difference for timeframe in TIMEFRAMES for difference in self._wrong(timeframe, touched, "1")]
         held = {table: int(count) for table, count, _ in counts}
-        log.info("batch %s of %d rows: %s; %d candles differ from silver", intent.batch, intent.rows, held, wrong)
-        if wrong or len(rows) != 1:
-            return State.PARTIAL
+        log.info("batch %s of %d rows: %s; %d candles differ from silver", intent.batch, intent.rows, held, len(wrong))
+        for difference in wrong[:_MOST_DIFFERENCES_TOLD]:
+            log.warning("batch %s: candle differs: %s", intent.batch, difference)
         if rows == {intent.rows}:
-            return State.COMPLETE
-        return State.ABSENT if rows == {0} else State.PARTIAL
+            return State.CANDLES_DIFFER if wrong else State.COMPLETE
+        return State.ABSENT if rows == {0} and not wrong else State.PARTIAL
+
+    def remake_candles(self, intent: Intent) -> None:
+        """Make every touched candle that differs again from silver, which holds the whole batch.
+
+        Interrupted at any point, the next start finds the candles different, or the batch complete.
+        """
+        touched = self._touched(intent)
+        self._note(intent, touched)
+        for timeframe in TIMEFRAMES:
+            self._rebuild(timeframe, self._wrong(timeframe, touched, "1"), "1")
 
     def take_out(self, intent: Intent) -> None:
         """Remove every trace of the batch. Interrupted at any point, the next start finds it partial and repeats this.
@@ -129,21 +154,26 @@ class Ledger:
         rows = self._clickhouse.rows(" UNION DISTINCT ".join(parts))
         return sorted(Window(names[seconds], exchange, symbol, int(start)) for seconds, exchange, symbol, start in rows)
 
-    def _wrong(self, timeframe: str, touched: Iterable[Window], which_trades: str) -> list[Window]:
+    def _wrong(self, timeframe: str, touched: Iterable[Window], which_trades: str) -> list[Difference]:
         """Those of the touched windows whose candle is not what `which_trades` (a condition on silver) give."""
         windows = [window for window in touched if window.timeframe == timeframe]
         if not windows:
             return []
-        have = (
-            f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} "
+        held = (
+            f"SELECT {_KEY}, {_MERGED}, 1 AS is_held FROM {self._database}.ohlcv_{timeframe} "
             f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
         )
+        wanted = f"SELECT *, 0 FROM ({self._wanted(timeframe, windows, which_trades)})"
         rows = self._clickhouse.rows(
-            f"SELECT DISTINCT exchange, canonical_symbol, toUnixTimestamp(window_start) FROM (SELECT {_KEY}, {_VALUES} "
-            f"FROM ({have} UNION ALL {self._wanted(timeframe, windows, which_trades)}) "
-            f"GROUP BY {_KEY}, {_VALUES} HAVING count() != 2)"
+            "SELECT exchange, canonical_symbol, toUnixTimestamp(window_start), "
+            "sumIf(trade_count, held), sumIf(trade_count, NOT held) "
+            f"FROM (SELECT {_KEY}, {_VALUES}, any(is_held) AS held FROM ({held} UNION ALL {wanted}) "
+            f"GROUP BY {_KEY}, {_VALUES} HAVING count() != 2) GROUP BY {_KEY}"
         )
-        return [Window(timeframe, exchange, symbol, int(start)) for exchange, symbol, start in rows]
+        return [
+            Difference(Window(timeframe, exchange, symbol, int(start)), int(held), int(wanted))
+            for exchange, symbol, start, held, wanted in rows
+        ]
 
     def _wanted(self, timeframe: str, windows: list[Window], which_trades: str) -> str:
         seconds = TIMEFRAMES[timeframe]
@@ -175,9 +205,10 @@ class Ledger:
                 settings=_WITHOUT_DEDUPLICATION,
             )
 
-    def _rebuild(self, timeframe: str, windows: list[Window], which_trades: str) -> None:
-        if not windows:
+    def _rebuild(self, timeframe: str, wrong: list[Difference], which_trades: str) -> None:
+        if not wrong:
             return
+        windows = [difference.window for difference in wrong]
         table = f"{self._database}.ohlcv_{timeframe}"
         self._clickhouse.execute(
             f"ALTER TABLE {table} DELETE WHERE ({_KEY}) IN {_literal(windows)}", settings={"mutations_sync": 1}

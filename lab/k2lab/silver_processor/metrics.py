@@ -17,7 +17,9 @@ RETRIES = Counter("silver_processor_retries", "Operations repeated after an erro
 RECOVERIES = Counter(
     "silver_processor_recoveries", "Batches examined tier by tier after a doubt, by state found", ["found"]
 )
-REPAIRS = Counter("silver_processor_repairs", "Half-written batches taken out of the tables")
+REPAIRS = Counter(
+    "silver_processor_repairs", "Half-written batches taken out of the tables, or their candles made again"
+)
 LAST_INSERT = Gauge("silver_processor_last_insert_timestamp_seconds", "Time of the last acknowledged insert")
 LAG = Gauge(
     "silver_processor_lag_records", "Records between what is done and the partition's end", ["topic", "partition"]

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.25
 _INSERTS_END_WITHIN_S = 60.0
-_MOST_REPAIRS = 5
+_MOST_REPAIRS = 10
 
 T = TypeVar("T")
 Waiter = Callable[[float], None]
@@ -71,25 +71,30 @@ class Sink:
         """From any state to COMPLETE. `fetch` reads the batch's records, `announce` commits a new attempt to Kafka.
 
         An absent batch is first inserted under its own token, so that a twin still on its way to the server is
-        discarded with it. If the server then holds back the rows (its deduplication log outlived the part), or
-        anything is partial, the remains are taken out and a new token is used.
+        discarded with it. If the server then holds back the rows (its deduplication log outlived the part), or rows
+        are partial, the remains are taken out and a new token is used. Where only candles differ they are made again
+        from silver, which is what they are a function of.
         """
         tried = False
-        for _ in range(2 * _MOST_REPAIRS):
+        for _ in range(_MOST_REPAIRS):
             if state is State.COMPLETE:
                 return
-            if state is State.PARTIAL or tried:
-                self._persist("repair", partial(self._take_out, intent))
-                intent = intent.next_attempt()
-                announce(intent)
-            self.insert(intent, fetch(intent))
-            tried = True
+            if state is State.CANDLES_DIFFER:
+                self._persist("repair", partial(self._remake_candles, intent))
+            else:
+                if state is State.PARTIAL or tried:
+                    self._persist("repair", partial(self._take_out, intent))
+                    intent = intent.next_attempt()
+                    announce(intent)
+                self.insert(intent, fetch(intent))
+                tried = True
             state = self.state(intent)
-        raise LabError(
-            f"batch {intent.batch} to be whole after {_MOST_REPAIRS} repairs",
-            f"{state.value} after attempt {intent.attempt}",
-            "compare raw, bronze, silver and candles by hand; the batch stays announced in Kafka",
-        )
+        if state is not State.COMPLETE:
+            raise LabError(
+                f"batch {intent.batch} to be whole after {_MOST_REPAIRS} repairs",
+                f"{state.value} after attempt {intent.attempt}",
+                "compare raw, bronze, silver and candles by hand; the batch stays announced in Kafka",
+            )
 
     def _post(self, rows: Sequence[Row], settings: dict[str, str | int]) -> None:
         self._clickhouse.execute(
@@ -127,6 +132,11 @@ class Sink:
     def _take_out(self, intent: Intent) -> None:
         log.warning("batch %s is partly written: taking it out", intent.batch)
         self._ledger.take_out(intent)
+        metrics.REPAIRS.inc()
+
+    def _remake_candles(self, intent: Intent) -> None:
+        log.warning("batch %s is written, but candles differ from silver: making them again", intent.batch)
+        self._ledger.remake_candles(intent)
         metrics.REPAIRS.inc()
 
     def _persist(self, operation: str, act: Callable[[], T]) -> T:

@@ -58,5 +58,5 @@ def _end(entry: Entry) -> None:
         if utc_us() > int(entry.parameters["end_us"]):
             return  # gone or not, its time is over
         raise
-    if running is not None and str(running.start_us) == entry.parameters["start_us"]:
-        client.end()
+    if running is not None and running.id == entry.parameters["load_id"]:
+        client.end(running.id)

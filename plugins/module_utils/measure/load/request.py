@@ -34,7 +34,10 @@ class Source(enum.Enum):
 
 @dataclass(frozen=True)
 class Request:
-    """A load. ``rate`` overrides the profile's rate of it; without ``start_at_us`` it starts once all is ready."""
+    """A load. ``rate`` overrides the profile's rate of it; without ``start_at_us`` it starts once all is ready.
+
+    ``load_id`` is what a simulator is to call it; without one it gets a name that nobody else has.
+    """
 
     load: str
     seconds: float
@@ -48,6 +51,7 @@ class Request:
     replay_records: int = 10_000
     quiet_before_s: float = 0.0
     quiet_after_s: float = 0.0
+    load_id: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -86,16 +87,19 @@ def _simulated(
     rate = rate_of(profile, request)
     start_us = request.start_at_us or utc_us() + round((LEAD_S + request.quiet_before_s) * 1e6)
     end_us = start_us + round((request.seconds + request.quiet_after_s) * 1e6)
+    # Of our own making, so that the entry can name it before there is a load to be asked for its name.
+    load_id = request.load_id or uuid.uuid4().hex
     entry = journal.open(
         run_id="",
         target=url,
         action=f"load {request.load}: {rate:g}/s for {request.seconds:g} s",
         undo=f"the simulator returns to its base rate by itself at {rfc3339(end_us)}; POST {url}/load/end does it now",
-        parameters=parameters(url=url, start_us=start_us, end_us=end_us),
+        parameters=parameters(url=url, load_id=load_id, end_us=end_us),
     )
     try:
         begun = client.begin(
             Order(
+                id=load_id,
                 trades_per_second=rate,
                 seconds=request.seconds,
                 schedule=request.arrivals.value,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A load made by a simulator of the sources: told over HTTP, sent by itself, ended by itself.
 
-What is asked of it (``k2_load.control_url``): ``POST /load`` with rate, seconds, schedule, seed, start and quiet;
-``GET /load`` for its state; ``POST /load/end``. It returns to its base rate even when whoever asked is gone.
+What is asked of it (``k2_load.control_url``): ``POST /load`` with rate, seconds, schedule, seed, start, quiet and id;
+``GET /load`` for its state; ``POST /load/end`` with the id. It returns to its base rate even when the asker is gone.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class SimulatedLoad:
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for; ``by`` tells others who is at it."""
+    """What is asked for; ``by`` tells others who is at it, ``id`` which load is meant when it is to end."""
 
+    id: str
     trades_per_second: float
     seconds: float
     schedule: str
@@ -95,12 +96,14 @@ class SimulatorClient:
         answer = self._ask("GET", "/load")
         return None if answer.get("state") == "none" else self._read(answer)
 
-    def end(self) -> None:
-        """End the load and its quiet at once.
+    def end(self, load_id: str) -> None:
+        """End the load of that id, and its quiet, at once. Where another runs, it is over already.
 
         :raises SimulatorError: it could not be told.
         """
-        self._ask("POST", "/load/end", {})
+        status, text = self._control.ask("POST", "/load/end", {"id": load_id})
+        if status not in (http.HTTPStatus.OK, http.HTTPStatus.CONFLICT):
+            raise _refusal(status, text, self._control.url + "/load/end")
 
     def _ask(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> Mapping[str, Any]:
         status, text = self._control.ask(method, path, body)
@@ -183,7 +186,7 @@ def follow(
 
 def _ended(client: SimulatorClient, seen: SimulatedLoad, why: str) -> SimulatedLoad:
     try:
-        client.end()
+        client.end(seen.id)
         last = client.look()
     except SimulatorError as error:
         return _interrupted(seen, f"{why}; it could not be told to end, and ends by itself: {error}")

@@ -196,6 +196,21 @@ def test_it_can_be_stopped_before_its_time_and_is_silent_then_as_ordered(tmp_pat
     with_simulator(tmp_path, scenario)
 
 
+def test_who_names_a_load_ends_that_one_and_no_other(tmp_path: Path) -> None:
+    async def scenario(simulator: Simulator) -> None:
+        begun = (await simulator.post("/load", trades_per_second=30, seconds=600, id="ann's"))[1]
+        assert begun["id"] == "ann's"
+        for path in ("/load/end", "/load/stop"):
+            code, answer = await simulator.post(path, id="bob's")
+            assert (code, "load ann's, begun by" in answer["error"]) == (409, True)
+        assert (await simulator.post("/load/end", id="ann's"))[1]["state"] == "ended early"
+        # One that is over already is no conflict with another that is over, too.
+        assert (await simulator.post("/load/end", id="bob's"))[1]["id"] == "ann's"
+        assert (await simulator.post("/load", trades_per_second=1, seconds=600))[1]["id"] not in {"", "ann's"}
+
+    with_simulator(tmp_path, scenario)
+
+
 def test_while_it_is_active_nobody_else_moves_the_rate(tmp_path: Path) -> None:
     async def scenario(simulator: Simulator) -> None:
         await simulator.post("/load", trades_per_second=1, seconds=600, by="cell 10x")

@@ -32,6 +32,7 @@ class Script:
         monkeypatch.setattr(sink, "insert", lambda intent, _rows: self.done.append(f"insert {intent.attempt}"))
         monkeypatch.setattr(sink, "state", lambda _intent: self.states.pop(0))
         monkeypatch.setattr(sink._ledger, "take_out", lambda intent: self.done.append(f"take out {intent.attempt}"))
+        monkeypatch.setattr(sink._ledger, "remake_candles", lambda intent: self.done.append(f"remake {intent.attempt}"))
         return sink
 
     def announce(self, intent: Intent) -> None:
@@ -55,6 +56,13 @@ def fetch(_: Intent) -> Sequence[Row]:
             [State.PARTIAL, State.COMPLETE],
             ["take out 1", "announce 2", "insert 2", "take out 2", "announce 3", "insert 3"],
         ),
+        # Rows that are all there stay, under the token they were written with.
+        (State.CANDLES_DIFFER, [State.COMPLETE], ["remake 1"]),
+        (
+            State.PARTIAL,
+            [State.CANDLES_DIFFER, State.COMPLETE],
+            ["take out 1", "announce 2", "insert 2", "remake 2"],
+        ),
     ],
 )
 def test_resolve(monkeypatch: pytest.MonkeyPatch, found: State, later: list[State], expected: list[str]) -> None:
@@ -64,10 +72,17 @@ def test_resolve(monkeypatch: pytest.MonkeyPatch, found: State, later: list[Stat
     assert script.states == []
 
 
-def test_resolve_gives_up_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script([State.PARTIAL] * 20)
+@pytest.mark.parametrize("state", [State.PARTIAL, State.CANDLES_DIFFER])
+def test_resolve_gives_up_with_a_reason(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
+    script = Script([state] * 20)
     with pytest.raises(LabError, match="to be whole after"):
-        script.sink(monkeypatch).resolve(INTENT, State.PARTIAL, fetch, script.announce)
+        script.sink(monkeypatch).resolve(INTENT, state, fetch, script.announce)
+
+
+def test_the_last_repair_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script([State.PARTIAL] * 9 + [State.COMPLETE])
+    script.sink(monkeypatch).resolve(INTENT, State.PARTIAL, fetch, script.announce)
+    assert script.done[-1] == "insert 11"
 
 
 def test_an_insert_without_a_server_is_a_doubt_not_a_success() -> None:

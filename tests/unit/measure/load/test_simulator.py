@@ -79,13 +79,20 @@ def test_none_so_far_is_no_error() -> None:
         assert client(script).look() is None
 
 
+def test_it_ends_the_load_of_that_name_and_where_another_runs_it_is_over() -> None:
+    with serve(answers({"error": "load one is not running: load two, begun by ann, is"}, 409)) as script:
+        client(script).end("one")
+    with serve(answers({"error": "oops"}, 500)) as script, pytest.raises(SimulatorError, match="oops"):
+        client(script).end("one")
+
+
 class Scripted(SimulatorClient):
     """Answers one after the other; an exception is raised. The last answer stays."""
 
     def __init__(self, *looks: SimulatedLoad | SimulatorError | None) -> None:
         super().__init__("http://127.0.0.1:1")
         self.looks = list(looks)
-        self.ended = 0
+        self.ended: list[str] = []
 
     def look(self) -> SimulatedLoad | None:
         seen = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -93,8 +100,8 @@ class Scripted(SimulatorClient):
             raise seen
         return seen
 
-    def end(self) -> None:
-        self.ended += 1
+    def end(self, load_id: str) -> None:
+        self.ended.append(load_id)
 
 
 @pytest.fixture
@@ -123,7 +130,11 @@ def test_it_is_watched_until_it_sends_no_more(begun: SimulatedLoad) -> None:
 def test_told_to_stop_it_ends_the_load(begun: SimulatedLoad) -> None:
     scripted = Scripted(replace(begun, state="ended early"))
     seen = watch(scripted, begun, stopped=True)
-    assert (scripted.ended, seen.state, seen.interrupted) == (1, "ended early", "ended before its time: told to stop")
+    assert (scripted.ended, seen.state, seen.interrupted) == (
+        ["one"],
+        "ended early",
+        "ended before its time: told to stop",
+    )
 
 
 @pytest.mark.parametrize("other", [None, "two"])
