@@ -55,7 +55,8 @@ def run(tmp_path):
     }
     absent = service | {"state": "not available", "problem": "not available: no build", "not_available": "no build"}
     services = {"db": service, "charts": absent}
-    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), {"services": services}, "probes")
+    seen = {"services": services, "mismatches": ["db: limit; expected: <1 GiB>; seen: none; do: so"]}
+    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), seen, "probes")
     skew = {"name": "db", "low_ms": -0.5, "high_ms": 1.25, "n": 5, "error": None}
     run.record(decide(CLOCKS, Scale.LAB, 1.25, 5, "", 0.0, 1.25), {"skews": [skew]}, "brackets")
     run.end(RunState.FINISHED)
