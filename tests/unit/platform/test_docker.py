@@ -154,6 +154,15 @@ def test_what_a_restart_policy_does(policy: str, crash: bool, success: bool) -> 
     assert (read.text, read.after_crash, read.after_success) == (policy or "no", crash, success)
 
 
+@pytest.mark.parametrize(("used", "crash"), [(2, True), (3, False)])
+def test_a_policy_that_has_used_up_its_restarts_restarts_no_more(used: int, crash: bool) -> None:
+    info = container("a", policy="on-failure")
+    info["HostConfig"]["RestartPolicy"]["MaximumRetryCount"] = 3
+    info["RestartCount"] = used
+    read = restart_policy_of(info)
+    assert (read.text, read.after_crash) == (f"on-failure:3, of which {used} used", crash)
+
+
 def test_the_command_that_makes_a_container_anew_is_that_of_its_compose_project() -> None:
     assert recreate_command(compose_labels("minio", "my k2")) == (
         "docker compose -p 'my k2' -f /srv/k2/docker-compose.v2.yml up -d --force-recreate --no-deps minio"

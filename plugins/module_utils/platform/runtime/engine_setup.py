@@ -43,8 +43,15 @@ def setup_of(info: Mapping[str, Any], status: Status) -> Setup:
 
 def restart_policy_of(info: Mapping[str, Any]) -> RestartPolicy:
     """What the engine does when the container ends by itself."""
-    name = str(info["HostConfig"]["RestartPolicy"]["Name"] or "no")
-    return RestartPolicy(name, after_crash=name != "no", after_success=name in ("always", "unless-stopped"))
+    policy = info["HostConfig"]["RestartPolicy"]
+    name, at_most = str(policy["Name"] or "no"), int(policy.get("MaximumRetryCount") or 0)
+    after_success = name in ("always", "unless-stopped")
+    if not at_most:
+        return RestartPolicy(name, after_crash=name != "no", after_success=after_success)
+    # The engine counts for as long as the container is not started by hand, however long it has been up since.
+    used = int(info["RestartCount"])
+    text = f"{name}:{at_most}, of which {used} used"
+    return RestartPolicy(text, after_crash=used < at_most, after_success=after_success)
 
 
 def limit_of(info: Mapping[str, Any]) -> Resources:
