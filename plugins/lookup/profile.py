@@ -14,6 +14,7 @@ description:
   - Returns the plain mapping that modules of this collection take as O(k2.hardening.k2_stack_info#module:profile).
   - A C(k2_*) variable that is neither a section of the profile nor an option of one of the collection's roles is
     refused, with the nearest known name, so that a misspelt variable is never ignored.
+  - A value that cannot be resolved, such as a secret that nobody has set, is refused by its place in the profile.
   - Variables of your own that start with C(k2_) need another prefix, such as C(_k2_) or C(my_k2_).
 options:
   _terms:
@@ -39,12 +40,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.k2.hardening.plugins.module_utils.profile.names import PREFIX, check_names
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import SECTIONS, ProfileError, parse_profile
+from ansible_collections.k2.hardening.plugins.module_utils.profile.reader import Problem
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -92,12 +94,30 @@ class LookupModule(LookupBase):
         return [self._checked(given)]
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        sections = {name: _plain(self._templar.template(given[name])) for name in SECTIONS if name in given}
         problems = check_names(given, role_variables())
-        try:
-            parse_profile(sections)
-        except ProfileError as error:
-            problems += error.problems
+        unresolved: list[Problem] = []
+        sections = {name: self._resolved(name, given[name], unresolved) for name in SECTIONS if name in given}
+        problems += unresolved
+        # What could not be resolved would show up a second time as a value that is missing or wrong.
+        if not unresolved:
+            try:
+                parse_profile(sections)
+            except ProfileError as error:
+                problems += error.problems
         if problems:
             raise AnsibleError(str(ProfileError(problems)))
         return sections
+
+    def _resolved(self, path: str, value: Any, problems: list[Problem]) -> Any:
+        """The plain value at ``path``, each part by itself: so every part that has no value is named, a secret that
+        nobody has set for one, not only the first.
+        """
+        if isinstance(value, Mapping):
+            return {str(key): self._resolved(f"{path}.{key}", item, problems) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._resolved(f"{path}[{index}]", item, problems) for index, item in enumerate(value)]
+        try:
+            return _plain(self._templar.template(value))
+        except AnsibleUndefinedVariable as error:
+            problems.append(Problem(path, "a value", "nothing", str(error)))
+            return None

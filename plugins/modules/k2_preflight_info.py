@@ -15,6 +15,7 @@ description:
   - Where the profile has O(profile.k2_orchestrator), asks Prefect for its deployments and their last runs, likewise.
   - These are watched side by side, so the module takes as long as the longest of them.
   - Bounds the skew of the database's clock and the target's clock against the controller's.
+  - Compares what the runtimes and the stores have with what the profile says of them, name by name.
   - Searches the undo journal, and Alertmanager where the profile names one, for what an earlier run left open.
   - Changes nothing. Each query is bounded to rows newer than the start of the watch.
 author:
@@ -145,9 +146,38 @@ places:
   returned: success
   type: list
   elements: dict
+mismatches:
+  description:
+    - Where the running platform is not as its profile says. Each tells what was expected, what was seen and what to do.
+    - They decide no gate by themselves.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: The service, the network, the runtime or the place in the profile.
+      type: str
+    kind:
+      description:
+        - V(missing), V(ambiguous), V(state), V(restart), V(limit), V(heap), V(network), V(address) or V(labels) of a
+          unit.
+        - V(table) or V(column) of a store.
+        - V(runtime) or V(unknown) where something could not be asked.
+      type: str
+    expected:
+      description: What the profile says.
+      type: str
+    seen:
+      description: What is there.
+      type: str
+    action:
+      description: What to do about it.
+      type: str
+    text:
+      description: All of it in one line.
+      type: str
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -177,7 +207,7 @@ def main() -> None:
         seen = observe(profile, params["flow_timeout"], params["offload_timeout"], state_dir, progress_file)
     except K2Error as error:
         module.fail_json(msg=str(error), **error.as_dict())
-    module.exit_json(changed=False, **asdict(seen))
+    module.exit_json(changed=False, **seen.as_dict())
 
 
 if __name__ == "__main__":

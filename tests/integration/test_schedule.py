@@ -136,7 +136,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
 
 
 @pytest.fixture
-def k2(prefect: Prefect) -> Profile:
+def k2(prefect: Prefect, k2_secrets: dict[str, str]) -> Profile:
     """The profile of inventory/k2_compose, the address that of the test's server."""
     profile = load_profile(str(ROOT / "inventory" / "k2_compose"), "localhost")
     assert profile.orchestrator is not None

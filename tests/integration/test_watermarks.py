@@ -138,7 +138,7 @@ def table(server: Server) -> Server:
 
 
 @pytest.fixture
-def k2(server: Server, monkeypatch: pytest.MonkeyPatch) -> Profile:
+def k2(server: Server, k2_secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Profile:
     """The profile of inventory/k2_compose, its password from the environment, the port that of the test's server."""
     monkeypatch.setenv("PREFECT_DB_PASSWORD", READER_PASSWORD)
     profile = load_profile(str(ROOT / "inventory" / "k2_compose"), "localhost")

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ..core.background import in_background
 from ..core.clock import Deadline
@@ -15,7 +15,10 @@ from ..core.progress import Progress
 from ..measure.clock_skew import TIME_LIMIT_S, Skew, measure_skew
 from ..measure.data_flow import Flow, database_now_us, watch_flow
 from ..measure.leftovers import Place, search_journal, search_silences
+from ..measure.mismatch import Mismatch
+from ..measure.names import compare_clickhouse, compare_postgres
 from ..measure.schedule import DeploymentSight, unseen, watch_schedule
+from ..measure.setup import compare_setup
 from ..measure.watermarks import WatermarkWatch, not_watched, read_watermarks, watch_watermarks
 from ..platform.clickhouse import ClickHouseClient
 from ..platform.prefect import PrefectClient
@@ -25,7 +28,7 @@ from ..profile.model import ClickHouse, Profile
 @dataclass(frozen=True)
 class Preflight:
     """Flows of records, the cold tier's watermarks and schedule (None without their section in the profile), skews of
-    clocks, and places where an earlier run may have left something open.
+    clocks, places where an earlier run may have left something open, and where the platform is not as described.
     """
 
     flows: tuple[Flow, ...]
@@ -33,6 +36,11 @@ class Preflight:
     schedule: Optional[tuple[DeploymentSight, ...]]
     clocks: tuple[Skew, ...]
     places: tuple[Place, ...]
+    mismatches: tuple[Mismatch, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "mismatches": [mismatch.as_dict() for mismatch in self.mismatches]}
 
 
 def observe(
@@ -48,28 +56,38 @@ def observe(
     time limit of the clock readings and a query timeout. Raises K2Error when the profile names no database to look
     into.
     """
-    if profile.clickhouse is None:
+    clickhouse = profile.clickhouse
+    if clickhouse is None:
         raise K2Error(
             "the preflight cannot watch data flow",
             expected="a section k2_clickhouse in the profile",
             seen="none",
             action="add k2_clickhouse to the inventory",
         )
+    mismatches = in_background(lambda: _mismatches(profile, ClickHouseClient(clickhouse)))
     offload = Deadline.after(offload_timeout_s)
     watermarks = in_background(lambda: _watermarks(profile, offload, progress_file))
     schedule = in_background(lambda: _schedule(profile, offload, progress_file))
-    flows = _flows(profile, profile.clickhouse, Deadline.after(flow_timeout_s), progress_file)
+    flows = _flows(profile, clickhouse, Deadline.after(flow_timeout_s), progress_file)
     places = [search_journal(state_dir / profile.platform.name / "undo")]
     if profile.alerting is not None and profile.alerting.alertmanager_url:
         places.append(search_silences(profile.alerting.alertmanager_url))
-    database = ClickHouseClient(profile.clickhouse)
+    database = ClickHouseClient(clickhouse)
     skew = measure_skew(
         "clickhouse against target",
         lambda: database_now_us(database),
         profile.platform.clock.max_skew_ms,
         Deadline.after(TIME_LIMIT_S),
     )
-    return Preflight(flows, watermarks.result(), schedule.result(), (skew,), tuple(places))
+    return Preflight(flows, watermarks.result(), schedule.result(), (skew,), tuple(places), mismatches.result())
+
+
+def _mismatches(profile: Profile, clickhouse: ClickHouseClient) -> tuple[Mismatch, ...]:
+    """Where runtimes and stores differ from the profile. A store whose services cannot be had is not asked."""
+    found = [*compare_setup(profile), *compare_clickhouse(profile, clickhouse)]
+    if profile.watermarks is not None and not _not_available(profile, profile.watermarks.needs):
+        found += compare_postgres(profile.watermarks)
+    return tuple(found)
 
 
 def _flows(

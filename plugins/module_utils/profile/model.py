@@ -125,13 +125,16 @@ class RuntimeSettings:
     """How to reach one runtime.
 
     ``project`` narrows Docker to the containers of one Compose project. ``start_command`` brings up the runtime with
-    all its services; it is told when the runtime itself does not answer.
+    all its services; it is told when the runtime itself does not answer. ``networks`` are the names that the network
+    of the services may have, the first that is there counts, and ``subnet`` is what it should span.
     """
 
     socket: str
     timeout_s: float
     project: Optional[str] = None
     start_command: Optional[str] = None
+    networks: tuple[str, ...] = ()
+    subnet: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,8 @@ class Metrics:
 class Service:
     """One entry of ``k2_services``. ``unit`` is the runtime's name for it (program, container, unit).
 
+    ``heap_bytes`` is the most that its Java machine may take as heap (-Xmx), ``ipv4`` its address on the network of
+    its runtime, ``labels`` are what the runtime should know it by.
     ``not_available`` holds the reason where this installation cannot have the service: it is listed, never looked at.
     """
 
@@ -229,6 +234,9 @@ class Service:
     port: Optional[int]
     budget: Optional[Resources]
     limit: Optional[Resources]
+    heap_bytes: Optional[int]
+    ipv4: Optional[str]
+    labels: Mapping[str, str]
     probe: Optional[Probe]
     metrics: Optional[Metrics]
     tier: Optional[str]
@@ -458,11 +466,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Budget:
-    """``k2_budget``: what the whole platform may use; ``brief_factor`` times a budget is tolerated briefly."""
+    """``k2_budget``: what the whole platform may use; ``brief_factor`` times a budget is tolerated briefly.
+
+    ``elsewhere`` holds what other documents state as the same total, by document: only to be told where they differ.
+    """
 
     cpus: float
     memory_bytes: int
     brief_factor: float
+    elsewhere: Mapping[str, Resources]
 
 
 @dataclass(frozen=True)

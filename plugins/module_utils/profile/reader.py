@@ -119,6 +119,17 @@ class Node:
         """A required name of letters, digits and ``_ . -``."""
         return self.text(key, pattern=SLUG, what="a name of letters, digits and _ . -")
 
+    def opt_parsed(self, key: str, what: str, parse: Callable[[str], object]) -> Optional[str]:
+        """A string that ``parse`` takes without a ValueError, as ``parse`` writes it; or None."""
+        value = self.opt_text(key, what=what)
+        if value is None:
+            return None
+        try:
+            return str(parse(value))
+        except ValueError as error:
+            self.reject(key, what, describe(value), str(error))
+            return None
+
     def opt_url(self, key: str) -> Optional[str]:
         """An http(s) address, or None."""
         return self.opt_text(

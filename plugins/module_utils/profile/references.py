@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ipaddress
+from collections.abc import Iterable
 
 from ..core.suggest import did_you_mean
+from .amounts import amounts_at_odds
 from .failures import CRASH, HELD
 from .model import (
     CANDLES,
@@ -16,13 +18,10 @@ from .model import (
     Profile,
     RecoveryFrom,
     RecoveryPoint,
-    Resources,
     Service,
     SqlProbe,
 )
 from .reader import Problem
-
-_GIB = 1024**3
 
 
 def check_references(profile: Profile) -> list[Problem]:
@@ -32,6 +31,7 @@ def check_references(profile: Profile) -> list[Problem]:
     problems += _check_exchanges(profile)
     problems += _check_tiers(profile)
     problems += _check_service_names(profile)
+    problems += _check_addresses(profile)
     problems += _check_needs(profile)
     problems += _check_load(profile)
     return problems
@@ -123,6 +123,29 @@ def _check_service_names(profile: Profile) -> list[Problem]:
     return problems
 
 
+def _check_addresses(profile: Profile) -> list[Problem]:
+    problems: list[Problem] = []
+    owners: dict[tuple[str, str], str] = {}
+    for service in profile.services.values():
+        settings = profile.platform.runtimes.get(service.runtime.value)
+        if service.ipv4 is None or settings is None:
+            continue
+        path = f"k2_services.{service.name}.ipv4"
+        place = f"k2_platform.runtimes.{service.runtime.value}"
+        if not settings.networks:
+            problems.append(Problem(path, f"{place}.networks to be described", "no networks"))
+        elif settings.subnet is not None and _outside(service.ipv4, settings.subnet):
+            problems.append(Problem(path, f"an address in {place}.subnet, {settings.subnet}", repr(service.ipv4)))
+        owner = owners.setdefault((service.runtime.value, service.ipv4), service.name)
+        if owner != service.name:
+            problems.append(Problem(path, "an address of its own", f"{service.ipv4!r}, also of {owner}"))
+    return problems
+
+
+def _outside(address: str, subnet: str) -> bool:
+    return ipaddress.IPv4Address(address) not in ipaddress.IPv4Network(subnet)
+
+
 def _check_failure_mode(profile: Profile, mode: FailureMode) -> list[Problem]:
     path = f"k2_failure_modes.{mode.name}"
     problems: list[Problem] = []
@@ -188,17 +211,8 @@ def _check_load(profile: Profile) -> list[Problem]:
 
 
 def contradictions(profile: Profile) -> tuple[Finding, ...]:
-    """What the profile contradicts elsewhere: budgets over limits, totals that do not add up, faults not allowed."""
-    findings: list[Finding] = []
-    budgets: dict[str, Resources] = {}
-    for service in profile.services.values():
-        if service.budget is None:
-            continue
-        budgets[service.name] = service.budget
-        if service.limit is not None:
-            findings += _over_limit(f"k2_services.{service.name}.budget", service.budget, service.limit)
-    if profile.budget is not None and budgets:
-        findings += _totals(profile.budget.cpus, profile.budget.memory_bytes, budgets)
+    """What the profile contradicts elsewhere: amounts that cannot all hold, faults not allowed."""
+    findings = amounts_at_odds(profile)
     for mode in profile.failure_modes.values():
         if mode.not_applicable is None:
             findings += _impossible_faults(profile, mode)
@@ -240,31 +254,3 @@ def _pointless(profile: Profile, mode: FailureMode, services: Iterable[Service])
     if next_run and (not deployments or profile.watermarks is None):
         texts.append("recovers with the next run, but k2_orchestrator has no deployment or there is no k2_watermarks")
     return texts
-
-
-def _over_limit(path: str, budget: Resources, limit: Resources) -> list[Finding]:
-    findings = []
-    if budget.cpus is not None and limit.cpus is not None and budget.cpus > limit.cpus:
-        findings.append(
-            Finding(f"{path}.cpus", f"{budget.cpus:g} cores exceed the limit of {limit.cpus:g}: the limit decides")
-        )
-    if budget.memory_bytes is not None and limit.memory_bytes is not None and budget.memory_bytes > limit.memory_bytes:
-        text = f"{_gib(budget.memory_bytes)} exceed the limit of {_gib(limit.memory_bytes)}: the limit decides"
-        findings.append(Finding(f"{path}.memory", text))
-    return findings
-
-
-def _totals(cpus: float, memory_bytes: int, budgets: Mapping[str, Resources]) -> list[Finding]:
-    findings = []
-    cpu_sum = sum(b.cpus or 0.0 for b in budgets.values())
-    memory_sum = sum(b.memory_bytes or 0 for b in budgets.values())
-    if abs(cpu_sum - cpus) > 1e-6:
-        findings.append(Finding("k2_budget.cpus", f"{cpus:g} cores, but the services' budgets sum to {cpu_sum:g}"))
-    if memory_sum != memory_bytes:
-        text = f"{_gib(memory_bytes)}, but the services' budgets sum to {_gib(memory_sum)}"
-        findings.append(Finding("k2_budget.memory", text))
-    return findings
-
-
-def _gib(amount: int) -> str:
-    return f"{amount / _GIB:.2f} GiB"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Optional, TypeVar
@@ -90,6 +91,8 @@ def _read_runtime(name: str, node: Node) -> RuntimeSettings:
         timeout_s=node.number("timeout_s", low=0.1, high=600, unit="seconds", default=RUNTIME_TIMEOUT_S),
         project=node.opt_text("project"),
         start_command=node.opt_text("start_command"),
+        networks=node.texts("networks"),
+        subnet=node.opt_parsed("subnet", "an IPv4 network such as 172.28.0.0/16", ipaddress.IPv4Network),
     )
 
 
@@ -114,6 +117,9 @@ def read_service(name: str, node: Node, default_runtime: RuntimeKind) -> Service
         port=node.opt_port("port"),
         budget=node.opt("budget", _read_resources),
         limit=node.opt("limit", _read_resources),
+        heap_bytes=node.opt_size("heap"),
+        ipv4=node.opt_parsed("ipv4", "an IPv4 address", ipaddress.IPv4Address),
+        labels=node.text_map("labels"),
         probe=node.opt("probe", _read_probe),
         metrics=node.opt("metrics", _read_metrics),
         tier=node.opt_text("tier"),
@@ -335,6 +341,7 @@ def read_budget(node: Node) -> Budget:
         cpus=node.number("cpus", unit="cores"),
         memory_bytes=memory or 0,
         brief_factor=node.number("brief_factor", low=1.0, default=2.0),
+        elsewhere=node.named("elsewhere", lambda _, inner: _read_resources(inner)),
     )
 
 

@@ -47,6 +47,7 @@ def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided
         flows = [Flow(**flow) for flow in seen["flows"]]
         skews = [Skew(**skew) for skew in seen["clocks"]]
         places = [Place(place["place"], tuple(place["open"]), place["error"]) for place in seen["places"]]
+        mismatches = [str(mismatch["text"]) for mismatch in seen["mismatches"]]
         watermarks = None if profile.watermarks is None else _watermark_watch(seen["watermarks"])
         schedule = None if profile.orchestrator is None else [DeploymentSight(**sight) for sight in seen["schedule"]]
     except (KeyError, TypeError, AttributeError) as error:
@@ -55,7 +56,7 @@ def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided
             expected="facts.stack from k2_stack_info and facts.preflight from k2_preflight_info",
             seen=f"{type(error).__name__}: {error}",
         ) from error
-    decided = [decide_services(profile, statuses, services), decide_data_flow(profile, flows)]
+    decided = [decide_services(profile, statuses, services, mismatches), decide_data_flow(profile, flows)]
     if watermarks is not None:
         decided.append(decide_watermarks(profile, watermarks))
     if schedule is not None:
@@ -63,9 +64,13 @@ def decide_preflight(profile: Profile, facts: Mapping[str, Any]) -> list[Decided
     return [*decided, decide_clocks(profile, skews), decide_clean_start(profile, places)]
 
 
-def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any]) -> Decided:
+def decide_services(
+    profile: Profile, statuses: Sequence[ServiceStatus], facts: Mapping[str, Any], mismatches: Sequence[str] = ()
+) -> Decided:
     """S0.services: the count of services that are up must be the count of services in the profile.
 
+    Where the platform is not as described (``mismatches``) is kept with the evidence and decides nothing: a service
+    with another limit is up all the same.
     A service that is not available was not looked at: alone it makes the gate INCONCLUSIVE. One that is down fails it.
     """
     spec = catalogue.services_gate(profile)
@@ -78,7 +83,8 @@ def decide_services(profile: Profile, statuses: Sequence[ServiceStatus], facts: 
     reason = grouped(reasons + [(status.name, f"not available: {status.not_available}") for status in absent])
     up, looked_at = sum(status.up for status in statuses), len(statuses) - len(absent)
     result = decide(spec, _scale(profile), up, looked_at, reason, low=up, high=up + len(absent))
-    return Decided(result, {"services": dict(facts)}, "state from the runtime, readiness from each service's own probe")
+    detail = {"services": dict(facts), "mismatches": list(mismatches)}
+    return Decided(result, detail, "state from the runtime, readiness from each service's own probe")
 
 
 def decide_data_flow(profile: Profile, flows: Sequence[Flow]) -> Decided:

@@ -86,5 +86,7 @@ def test_what_the_module_returns_is_documented(project_root: Path, tmp_path: Pat
     assert set(answer["watermarks"]) == set(documented["watermarks"]["contains"])
     (mark,) = documented["watermarks"]["contains"]["watermarks"]["sample"]
     assert set(answer["watermarks"]["watermarks"][0]) == set(mark)
+    assert [mismatch["kind"] for mismatch in answer["mismatches"]] == ["runtime", "unknown"]
+    assert set(answer["mismatches"][0]) == set(documented["mismatches"]["contains"])
     (sight,) = documented["schedule"]["sample"]
     assert set(answer["schedule"][0]) == set(sight)

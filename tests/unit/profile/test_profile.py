@@ -110,6 +110,15 @@ def test_minimal_profile_is_one_service() -> None:
         ("k2_services.log.exchange", "bokie", "k2_services.log.exchange", "did you mean 'bookie'"),
         ("k2_services.log.runtime", "supervisor", "k2_services.log.runtime", "k2_platform.runtimes"),
         ("k2_services.log.unit", "odds-feed", "k2_services.log.unit", "also of odds-feed"),
+        ("k2_services.log.ipv4", "172.28.0.300", "k2_services.log.ipv4", "an IPv4 address"),
+        ("k2_services.log.ipv4", "172.28.0.3", "k2_services.log.ipv4", "docker.networks to be described"),
+        (
+            "k2_platform.runtimes",
+            {"docker": {"subnet": "172.28.0.1/16"}},
+            "k2_platform.runtimes.docker.subnet",
+            "host bits set",
+        ),
+        ("k2_services.log.labels", {"tier": 1}, "k2_services.log.labels.tier", "a text"),
         ("k2_services.log.not_available", True, "k2_services.log.not_available", "a text"),
         ("k2_services.log.not_available", "", "k2_services.log.not_available", "a text"),
         ("k2_platform.scale", "big", "k2_platform.scale", "full, lab"),
@@ -133,6 +142,15 @@ def test_what_is_wrong_is_named_with_its_place(path: str, value: Any, where: str
     found = problems(changed(path, value))
     assert where in found, found
     assert says in found[where]
+
+
+def test_addresses_are_of_the_network_and_no_two_are_alike() -> None:
+    data = changed("k2_platform.runtimes", {"docker": {"networks": ["odds"], "subnet": "172.28.0.0/16"}})
+    for name in ("odds-feed", "log"):
+        data["k2_services"][name]["ipv4"] = "172.29.0.3"
+    found = problems(data)
+    assert "172.28.0.0/16" in found["k2_services.odds-feed.ipv4"]
+    assert "also of odds-feed" in found["k2_services.log.ipv4"]
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from ansible_collections.k2.hardening.plugins.module_utils.cli.inventory import InventoryError, load_profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.names import check_names
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import SECTIONS, ProfileError, parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.reader import Node
@@ -155,3 +156,19 @@ def test_the_messages_shown_are_those_of_the_parser() -> None:
         parse_profile(data)
     assert str(refused.value) == MESSAGES[0]
     assert str(ProfileError(check_names(["k2_servces"], []))) == MESSAGES[1]
+
+
+def test_the_message_shown_of_secrets_that_nobody_set_is_that_of_the_lookup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POWER_PASSWORD", raising=False)
+    data = copy.deepcopy(MINIMAL)
+    password = (
+        "{{ lookup('ansible.builtin.env', 'POWER_JANITOR_PASSWORD', default=undef('set POWER_JANITOR_PASSWORD')) }}"
+    )
+    data["k2_load"] = {"cleanup": {"username": "janitor", "password": password}}
+    inventory = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}, "vars": data}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    with pytest.raises(InventoryError) as refused:
+        load_profile(str(tmp_path / "hosts.yml"), "localhost")
+    assert MESSAGES[2] in str(refused.value)

@@ -55,7 +55,8 @@ def run(tmp_path):
     }
     absent = service | {"state": "not available", "problem": "not available: no build", "not_available": "no build"}
     services = {"db": service, "charts": absent}
-    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), {"services": services}, "probes")
+    seen = {"services": services, "mismatches": ["db: limit; expected: <1 GiB>; seen: none; do: so"]}
+    run.record(decide(SERVICES, Scale.LAB, 0, 1, "db: <stopped>"), seen, "probes")
     skew = {"name": "db", "low_ms": -0.5, "high_ms": 1.25, "n": 5, "error": None}
     run.record(decide(CLOCKS, Scale.LAB, 1.25, 5, "", 0.0, 1.25), {"skews": [skew]}, "brackets")
     run.end(RunState.FINISHED)
@@ -72,6 +73,10 @@ def test_markdown_carries_verdicts_numbers_and_reasons(run):
     assert "| charts | not available | - |" in text
     assert "| not available: no build |" in text
     assert "`k2_budget.cpus`: more | than <allowed>" in text
+    assert (
+        "### Where the platform is not as its profile says\n\n- db: limit; expected: <1 GiB>; seen: none; do: so\n"
+        in text
+    )
 
 
 def test_the_cold_tier_is_shown_row_by_row(run):
@@ -117,6 +122,7 @@ def test_html_escapes_what_platforms_say(run):
     assert "p &lt;b&gt;&amp;" in text
     assert "db: &lt;stopped&gt;" in text
     assert "<stopped>" not in text
+    assert "expected: &lt;1 GiB&gt;" in text
 
 
 def test_junit_shows_nothing_unmeasured_as_green(run):

@@ -278,13 +278,29 @@ def test_clean_start(profile, places, verdict):
     assert decide_clean_start(profile, places).result.verdict is verdict
 
 
+def test_what_is_not_as_described_is_kept_with_the_services_and_decides_nothing(profile):
+    text = "db: limit; expected: memory 1.00 GiB; seen: no limit; do: describe it"
+    seen = {
+        "flows": [],
+        "clocks": [],
+        "places": [],
+        "mismatches": [{"text": text}],
+        "watermarks": None,
+        "schedule": None,
+    }
+    told, *_ = decide_preflight(profile, {"stack": {"services": {}}, "preflight": seen})
+    silent, *_ = decide_preflight(profile, {"stack": {"services": {}}, "preflight": {**seen, "mismatches": []}})
+    assert told.detail["mismatches"] == [text]
+    assert told.result == silent.result
+
+
 def test_facts_of_another_shape_are_refused(profile):
     with pytest.raises(K2Error, match="k2_stack_info"):
         decide_preflight(profile, {"stack": {}})
 
 
 def test_step_s0_decides_the_cold_tier_of_a_platform_that_has_one(profile, cold):
-    seen = {"flows": [], "clocks": [], "places": []}
+    seen = {"flows": [], "clocks": [], "places": [], "mismatches": []}
     cold_seen = {"watermarks": asdict(offloads(MARK)), "schedule": [asdict(ON_TIME)]}
     hot = decide_preflight(
         profile, {"stack": {"services": {}}, "preflight": seen | {"watermarks": None, "schedule": None}}

@@ -12,14 +12,14 @@ import enum
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Optional
 
 from ...core.clock import Deadline
 from ...core.errors import DeadlineExceeded, K2Error, UnsupportedOperation
-from ...profile.model import RuntimeKind
+from ...profile.model import Resources, RuntimeKind
 from ..procfs import read_stat
 
 POLL_S = 0.05
@@ -71,11 +71,13 @@ class Status:
 class RestartPolicy:
     """What the runtime is told to do when a unit ends by itself, in its own words.
 
-    ``after_crash`` says whether it starts a unit again that was killed; None where the runtime does not tell.
+    ``after_crash`` says whether it starts a unit again that was killed, ``after_success`` one that exited with 0; None
+    where the runtime does not tell.
     """
 
     text: str
     after_crash: Optional[bool]
+    after_success: Optional[bool] = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,51 @@ class Attachment:
     aliases: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A unit on a network: the address it was given for good, and the one it has now."""
+
+    network: str
+    fixed: Optional[str]
+    current: Optional[str]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the runtime and the address ranges it spans."""
+
+    name: str
+    subnets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a unit was set up, beside its status. What the runtime does not tell is None.
+
+    ``name`` is the runtime's own name for it and ``project`` what it belongs to. A limit that is not set is None within
+    ``limit``. ``recreate``, ``resume`` and ``logs`` are the commands that make it anew from its description, end a
+    pause and show what it wrote last.
+    """
+
+    name: str
+    status: Status
+    restart: RestartPolicy
+    project: Optional[str] = None
+    limit: Optional[Resources] = None
+    heap_bytes: Optional[int] = None
+    places: Optional[tuple[Place, ...]] = None
+    labels: Optional[Mapping[str, str]] = None
+    recreate: Optional[str] = None
+    resume: Optional[str] = None
+    logs: Optional[str] = None
+
+
 class RuntimeFailure(K2Error):  # noqa: N818 - see core.errors
     """The runtime refused or failed a call."""
+
+
+class NoAnswer(RuntimeFailure):
+    """The runtime is there but does not answer in time."""
 
 
 class UnitMissing(RuntimeFailure):
@@ -122,6 +167,10 @@ class UnitMissing(RuntimeFailure):
 
 class UnitAmbiguous(RuntimeFailure):
     """Several units answer to the name."""
+
+
+class NetworkMissing(RuntimeFailure):
+    """The runtime has no such network."""
 
 
 class NotRunning(RuntimeFailure):
@@ -209,6 +258,25 @@ class Runtime(abc.ABC):
     def restart_policy(self, unit: str) -> RestartPolicy:  # noqa: ARG002
         """Whether the runtime restarts the unit after a crash; not every runtime tells."""
         return RestartPolicy("not told by the runtime", after_crash=None)
+
+    def setup(self, unit: str) -> Optional[Setup]:
+        """How the unit was set up; None where the runtime knows no such unit."""
+        status = self.status(unit)
+        if status.state is State.MISSING:
+            return None
+        return Setup(unit, status, self.restart_policy(unit))
+
+    def network(self, names: tuple[str, ...], project: Optional[str]) -> Network:  # noqa: ARG002
+        """The first of ``names`` that is a network of this runtime, looked for within ``project`` if that is given.
+
+        :raises NetworkMissing: none of them is. :raises UnitAmbiguous: several networks answer to the name.
+        """
+        raise UnsupportedOperation(
+            f"{self.kind.value} has no networks of its own",
+            expected="no networks in the profile, or a runtime that has some",
+            seen=", ".join(names),
+            action=f"remove networks under k2_platform.runtimes.{self.kind.value}",
+        )
 
     def pid(self, unit: str) -> int:
         """The host's pid of the unit's main process.

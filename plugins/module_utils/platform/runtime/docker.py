@@ -15,20 +15,24 @@ import shlex
 import struct
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Optional
 
 from ...core.clock import Deadline, utc_us
-from ...core.errors import UnsupportedOperation
+from ...core.errors import K2Error, UnsupportedOperation
 from ...profile.model import RuntimeKind, RuntimeSettings
 from . import cgroup
 from .base import (
     Attachment,
     EventStream,
+    Network,
+    NetworkMissing,
     NotRunning,
     ResourceReading,
     RestartPolicy,
     Runtime,
+    Setup,
     State,
     Status,
     UnitAmbiguous,
@@ -36,6 +40,15 @@ from .base import (
 )
 from .engine_api import EngineApi, EngineError
 from .engine_events import EngineEvents
+from .engine_setup import (
+    NETWORK_LABEL,
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+    is_one_off,
+    network_of,
+    restart_policy_of,
+    setup_of,
+)
 
 _STATES = {
     "created": State.STOPPED,
@@ -46,45 +59,57 @@ _STATES = {
     "exited": State.EXITED,
     "dead": State.FAILED,
 }
-_PROJECT_LABEL = "com.docker.compose.project"
-_SERVICE_LABEL = "com.docker.compose.service"
 _NEVER = "0001-01-01T00:00:00Z"
 _HTTP_CONFLICT = (403, 409)
 _HTTP_NOT_FOUND = 404
 
 
 class DockerRuntime(Runtime):
-    """Units are containers, by container name or by their service name in Compose."""
+    """Units are containers, by container name or by their service name in Compose.
+
+    ``services`` are the names that the profile has for units: what a Compose file calls them where no container and no
+    Compose service goes by the unit's own name.
+    """
 
     kind = RuntimeKind.DOCKER
 
-    def __init__(self, settings: RuntimeSettings) -> None:
+    def __init__(self, settings: RuntimeSettings, services: Optional[Mapping[str, str]] = None) -> None:
         self._api = EngineApi(settings.socket, settings.timeout_s)
         self._project = settings.project
+        self._start_command = settings.start_command
+        self._services = dict(services or {})
 
     # -- finding and inspecting --------------------------------------------------------------------------------------
 
     def _find(self, unit: str) -> Optional[str]:
-        """The id of the unit's container; by name first, then by Compose label.
+        """The id of the unit's container, as ``_entry``."""
+        entry = self._entry(unit)
+        return None if entry is None else str(entry["Id"])
+
+    def _entry(self, unit: str) -> Optional[dict[str, Any]]:
+        """The unit's container in the engine's list; by name first, then by Compose label.
 
         :raises UnitAmbiguous: several containers carry the label.
         """
         by_name = self._list({"name": [f"^/?{re.escape(unit)}$"]})
         if by_name:
-            return str(by_name[0]["Id"])
-        labels = [f"{_SERVICE_LABEL}={unit}"]
-        if self._project is not None:
-            labels.append(f"{_PROJECT_LABEL}={self._project}")
-        found = self._list({"label": labels})
-        if len(found) > 1:
-            names = ", ".join(sorted(entry["Names"][0].lstrip("/") for entry in found))
-            raise UnitAmbiguous(
-                f"several containers are service {unit!r}",
-                expected="exactly one",
-                seen=names,
-                action="name the container as unit, or set k2_platform.runtimes.docker.project",
-            )
-        return str(found[0]["Id"]) if found else None
+            return by_name[0]
+        for service in dict.fromkeys((unit, self._services.get(unit, unit))):
+            labels = [f"{SERVICE_LABEL}={service}"]
+            if self._project is not None:
+                labels.append(f"{PROJECT_LABEL}={self._project}")
+            # `docker compose run` makes a container beside the service's own, which is not it.
+            found = [entry for entry in self._list({"label": labels}) if not is_one_off(entry)]
+            if len(found) > 1:
+                raise UnitAmbiguous(
+                    f"several containers are service {service!r}",
+                    expected="exactly one",
+                    seen=", ".join(sorted(_name(entry) for entry in found)),
+                    action="name the container as unit, or set k2_platform.runtimes.docker.project",
+                )
+            if found:
+                return found[0]
+        return None
 
     def _list(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._api.get("/containers/json", {"all": 1, "filters": json.dumps(filters)})
@@ -115,19 +140,36 @@ class DockerRuntime(Runtime):
     def status(self, unit: str) -> Status:
         """See ``Runtime``. ``detail`` carries the container's health where it has a check."""
         info = self._inspect(unit)
-        if info is None:
-            return Status(State.MISSING)
-        state = info["State"]
-        pid = int(state["Pid"]) or None
-        health = state.get("Health", {}).get("Status", "")
-        details = [f"health {health}" if health and health != "none" else "", str(state.get("Error", ""))]
-        return Status(
-            state=_STATES.get(state["Status"], State.UNKNOWN),
-            pid=pid,
-            uptime_s=_age_s(state["StartedAt"]) if pid is not None else None,
-            restarts=int(info["RestartCount"]),
-            exit_code=int(state["ExitCode"]) if pid is None and state["FinishedAt"] != _NEVER else None,
-            detail=", ".join(part for part in details if part),
+        return Status(State.MISSING) if info is None else _status(info)
+
+    def setup(self, unit: str) -> Optional[Setup]:
+        """See ``Runtime``."""
+        info = self._inspect(unit)
+        return None if info is None else setup_of(info, _status(info))
+
+    def network(self, names: tuple[str, ...], project: Optional[str]) -> Network:
+        """See ``Runtime``. A network goes by its own name, or by its key in the Compose file that made it."""
+        entries: list[dict[str, Any]] = self._api.get("/networks")
+        for name in names:
+            found = [entry for entry in entries if entry["Name"] == name]
+            if not found:
+                found = [entry for entry in entries if (entry.get("Labels") or {}).get(NETWORK_LABEL) == name]
+                if project is not None:
+                    found = [entry for entry in found if entry["Labels"].get(PROJECT_LABEL) == project]
+            if len(found) > 1:
+                raise UnitAmbiguous(
+                    f"several networks are {name!r}",
+                    expected="exactly one",
+                    seen=", ".join(sorted(f"{entry['Name']} ({str(entry['Id'])[:12]})" for entry in found)),
+                    action="give its full name under k2_platform.runtimes.docker.networks, or set project there",
+                )
+            if found:
+                return network_of(found[0])
+        raise NetworkMissing(
+            "the network is missing",
+            expected=" or ".join(names) + (f" of project {project}" if project is not None else ""),
+            seen=", ".join(sorted(str(entry["Name"]) for entry in entries)) or "no network",
+            action="start the platform, or correct k2_platform.runtimes.docker.networks",
         )
 
     def restart_policy(self, unit: str) -> RestartPolicy:
@@ -135,8 +177,7 @@ class DockerRuntime(Runtime):
         info = self._inspect(unit)
         if info is None:
             raise self.missing(unit)
-        name = str(info["HostConfig"]["RestartPolicy"]["Name"] or "no")
-        return RestartPolicy(name, after_crash=name != "no")
+        return restart_policy_of(info)
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -257,8 +298,35 @@ class DockerRuntime(Runtime):
         return EngineEvents(self._api, {self.container_id(unit): unit for unit in units}, since_us)
 
     def start_command(self, unit: str) -> str:
-        """See ``Runtime``."""
-        return f"docker start {shlex.quote(unit)}"
+        """See ``Runtime``; a container that is not there has to be made, which is a matter of its Compose file."""
+        try:
+            entry = self._entry(unit)
+        except K2Error:
+            # Why nobody can tell is said by whatever asks for the unit itself.
+            return f"docker start {shlex.quote(unit)}"
+        if entry is not None:
+            return f"docker start {shlex.quote(_name(entry))}"
+        return self._start_command or f"docker compose up -d {shlex.quote(self._services.get(unit, unit))}"
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """The name of a container in the engine's list."""
+    return str(entry["Names"][0]).lstrip("/")
+
+
+def _status(info: Mapping[str, Any]) -> Status:
+    state = info["State"]
+    pid = int(state["Pid"]) or None
+    health = state.get("Health", {}).get("Status", "")
+    details = [f"health {health}" if health and health != "none" else "", str(state.get("Error", ""))]
+    return Status(
+        state=_STATES.get(state["Status"], State.UNKNOWN),
+        pid=pid,
+        uptime_s=_age_s(state["StartedAt"]) if pid is not None else None,
+        restarts=int(info["RestartCount"]),
+        exit_code=int(state["ExitCode"]) if pid is None and state["FinishedAt"] != _NEVER else None,
+        detail=", ".join(part for part in details if part),
+    )
 
 
 def _age_s(started: str) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 from urllib.parse import urlencode
 
 from ..unix_http import UnixConnection
-from .base import RuntimeFailure
+from .base import NoAnswer, RuntimeFailure
 
 Query = Mapping[str, Union[str, int]]
 
@@ -49,14 +49,14 @@ class EngineApi:
     ) -> bytes:
         """One request; ``extra_s`` lengthens the timeout for calls that the engine itself delays.
 
-        :raises SocketUnavailable: no engine. :raises EngineError: it refused. :raises RuntimeFailure: no answer.
+        :raises SocketUnavailable: no engine. :raises EngineError: it refused. :raises NoAnswer: none in time.
         """
         connection = UnixConnection(self.socket, self.timeout_s + extra_s)
         try:
             response = self.send(connection, method, path, query, body)
             return response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise RuntimeFailure(
+            raise NoAnswer(
                 f"the Docker Engine did not answer {method} {path}",
                 expected=f"an answer within {self.timeout_s + extra_s:g} s",
                 seen=f"{type(error).__name__}: {error}",

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Optional
 
 from ...core.errors import UnsupportedOperation
 from ...profile.model import Profile, RuntimeKind, RuntimeSettings, Service
@@ -12,14 +13,15 @@ from .base import Runtime
 from .docker import DockerRuntime
 from .supervisor import SupervisorRuntime
 
-_RUNTIMES: dict[RuntimeKind, Callable[[RuntimeSettings], Runtime]] = {
-    RuntimeKind.SUPERVISOR: SupervisorRuntime,
+# A client by its settings and the profile's name of each unit.
+_RUNTIMES: dict[RuntimeKind, Callable[[RuntimeSettings, Mapping[str, str]], Runtime]] = {
+    RuntimeKind.SUPERVISOR: lambda settings, _: SupervisorRuntime(settings),
     RuntimeKind.DOCKER: DockerRuntime,
 }
 
 
-def open_runtime(kind: RuntimeKind, settings: RuntimeSettings) -> Runtime:
-    """The client of one runtime; connects on first use.
+def open_runtime(kind: RuntimeKind, settings: RuntimeSettings, services: Optional[Mapping[str, str]] = None) -> Runtime:
+    """The client of one runtime; connects on first use. ``services`` is the profile's name of each unit.
 
     :raises UnsupportedOperation: no client exists for it yet.
     """
@@ -31,7 +33,7 @@ def open_runtime(kind: RuntimeKind, settings: RuntimeSettings) -> Runtime:
             seen=kind.value,
             action="set runtime under k2_platform or k2_services to a supported one",
         )
-    return make(settings)
+    return make(settings, services or {})
 
 
 def runtime_of(profile: Profile, service: Service) -> Runtime:
@@ -39,7 +41,8 @@ def runtime_of(profile: Profile, service: Service) -> Runtime:
 
     :raises UnsupportedOperation: as ``open_runtime``.
     """
-    return open_runtime(service.runtime, profile.platform.runtimes[service.runtime.value])
+    names = {each.unit: each.name for each in profile.services.values() if each.runtime is service.runtime}
+    return open_runtime(service.runtime, profile.platform.runtimes[service.runtime.value], names)
 
 
 @dataclass
