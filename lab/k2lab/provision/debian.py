@@ -3,7 +3,7 @@
 
 Prometheus is unpacked into the cache and not installed: its package would start a server of its own and have it started
 at every boot. That needs no root either. Postgres is installed, since its server runs as the package's user, with the
-cluster that the package would create and start left out; so is the Docker Engine, without being started, now or at boot.
+cluster that the package would create and start left out; so is the Docker Engine, which is not started, now or at boot.
 """
 
 from __future__ import annotations

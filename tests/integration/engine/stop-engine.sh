@@ -5,6 +5,7 @@
 set -uo pipefail
 ENGINE_DIR=${ENGINE_DIR:-/var/tmp/k2-engine}
 PATH=$PATH:/usr/sbin:/sbin
+trap 'umount "$ENGINE_DIR/netns" 2>/dev/null; exit 0' EXIT
 pid=$(cat "$ENGINE_DIR/docker.pid" 2>/dev/null) || exit 0
 [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] || exit 0
 

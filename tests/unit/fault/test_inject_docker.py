@@ -243,9 +243,7 @@ class TestDisconnect:
         assert start["path"] == "/containers/id-of-box/start"
         assert first["verify"]["holds"] == {
             "NetworkSettings": {
-                "Networks": {
-                    "k2_net": {"Aliases": ["clickhouse", "db"], "IPAMConfig": {"IPv4Address": "172.18.0.9"}}
-                }
+                "Networks": {"k2_net": {"Aliases": ["clickhouse", "db"], "IPAMConfig": {"IPv4Address": "172.18.0.9"}}}
             }
         }
         assert (first["path"], 403 in first["ok"]) == ("/networks/k2_net/connect", True)

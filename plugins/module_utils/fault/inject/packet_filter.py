@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 

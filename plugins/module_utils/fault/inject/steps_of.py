@@ -121,7 +121,7 @@ class DockerSteps(StepsOf):
         }
 
     def start(self, unit: str) -> tuple[Step, ...]:
-        """See ``StepsOf``; 304: it runs, or is told to. It looks: one that waits for its next restart is told to, too."""
+        """See ``StepsOf``; 304: it runs. It looks: an engine says so of what waits for its next restart, too."""
         container = self._container_of(unit)
         runs = self._holds(container, {"State": {"Status": "running"}})
         return ({**self._post(f"/containers/{container}/start", [204, 304], {}), "verify": runs},)

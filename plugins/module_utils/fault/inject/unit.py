@@ -119,9 +119,7 @@ class UnitFault(Fault):
             for service in self.profile.services.values()
             if service.runtime is self.service.runtime and service.lifecycle is Lifecycle.LONG_RUNNING
         )
-        return tuple(
-            unit for unit in units if unit != self.unit and self.runtime.status(unit).state is State.RUNNING
-        )
+        return tuple(unit for unit in units if unit != self.unit and self.runtime.status(unit).state is State.RUNNING)
 
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``; to have it run is the undo of whatever may end it, of a crash too: supervisors give up.
