@@ -130,7 +130,10 @@ class TestKilling:
         five = "echo x >>/tmp/n; test $(wc -l </tmp/n) -gt 5 || exit 1; exec sleep 600"
         since = f"{time.time():.6f}"
         with engine.container("--restart", "unless-stopped", command=five) as name:
-            info = eventually(lambda: engine.inspect(name), lambda i: i["RestartCount"] == 5 and i["State"]["Running"])
+            # While one waits for its restart, an engine says "running" of it, too, but not as its status.
+            info = eventually(
+                lambda: engine.inspect(name), lambda i: i["RestartCount"] == 5 and i["State"]["Status"] == "running"
+            )
             up = time.monotonic()
             told = [each for each in actions(engine, name, since) if each[0] in ("die", "start")]
             waits = [(b[1] - a[1]) / 1e9 for a, b in pairwise(told) if (a[0], b[0]) == ("die", "start")]
