@@ -192,11 +192,12 @@ class TestCutOffTheOutside:
     """The container still has its own network, and hears nothing from beyond it."""
 
     @pytest.fixture
-    def beyond(self, site: Boxes) -> str:
-        """An address of the engine's host that is not on the container's network."""
-        bridge = json.loads(site.engine.docker("network", "inspect", "bridge"))[0]
-        address: str = bridge["IPAM"]["Config"][0].get("Gateway") or "172.17.0.1"
-        return address
+    def beyond(self, site: Boxes) -> Iterator[str]:
+        """An address of the engine's host beyond all networks of containers: theirs are hidden behind a gateway's."""
+        address = "192.0.2.1"
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        yield address
+        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
 
     def test_peers_reach_it_and_the_outside_does_not_until_it_is_healed(self, site: Boxes, beyond: str) -> None:
         cut, _ = checked(fault(site, "cut_source"))
@@ -327,8 +328,9 @@ def way_to(engine: Engine, folder: Path, *, opened: bool) -> Iterator[Path]:
         real.parent.chmod(parent)
 
 
+# What is imported later may be where root alone can look.
 AS_NOBODY = """
-import json, os, sys
+import encodings.ascii, encodings.idna, json, os, sys
 from dataclasses import replace
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure import request
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import FaultAction

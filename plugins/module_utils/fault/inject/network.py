@@ -200,9 +200,9 @@ class OutsideCut(_Cut):
     def _check(self, process: Process) -> None:
         # On the host's network the rule would cut off the host, and who is logged in on it.
         _require_own_network(self.service, self.before.attachments)
+        found = Filter.find(inside=process)
         out = way_out(process.pid)
-        match = ("-i", out.interface, "!", "-s", out.own_network)
-        self._rules = (Rule(Filter.find(inside=process), match, new_mark()),)
+        self._rules = (Rule(found, ("-i", out.interface, "!", "-s", out.own_network), new_mark()),)
 
     def proof(self, timeout_s: float) -> Proof:
         """See ``Fault``: something from outside was dropped."""

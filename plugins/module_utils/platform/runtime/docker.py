@@ -330,7 +330,7 @@ def _status(info: Mapping[str, Any]) -> Status:
 def _age_s(started: str) -> float:
     """Seconds since the engine's RFC 3339 time, which may have nanoseconds that ``datetime`` cannot read."""
     whole, _, fraction = started.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    moment = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
     return max(0.0, time.time() - moment.timestamp() - float(f"0.{fraction or 0}"))
 
 
