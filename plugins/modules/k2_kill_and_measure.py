@@ -240,6 +240,11 @@ failure:
     undone_by:
       description: Who ended the fault, V(tool) or V(watchdog); null where it is over by itself, or nobody could end it.
       type: str
+    events:
+      description:
+        - What the runtimes themselves reported (C(seen), by service and time), subscribed to before the fault.
+        - C(why) is why that may not be everything; empty when it is.
+      type: dict
     steady_before:
       description: Whether all was well before, as C(steady_after) tells of afterwards.
       type: bool

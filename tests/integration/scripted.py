@@ -26,7 +26,7 @@ from .runtimes import eventually, supervisord
 SERVER = """
 import http.server, json, os, signal, sys, time
 from pathlib import Path
-home, port = Path(sys.argv[1]), int(sys.argv[2])
+home, port, address = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 plan = json.loads((home / "plan.json").read_text())
 left = {**plan, "takes_along": None, "fails": max(0, plan.get("fails", 0) - 1)}
 (home / "plan.new").write_text(json.dumps(left))
@@ -44,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler, bind_and_activate=False)
+server = http.server.ThreadingHTTPServer((address, port), Handler, bind_and_activate=False)
 server.server_bind()
 before = time.monotonic_ns()
 server.server_activate()
@@ -54,7 +54,7 @@ server.serve_forever()
 """
 PROGRAM = """
 [program:{name}]
-command={python} {script} {home} {port}
+command={python} {script} {home} {port} 127.0.0.1
 startsecs={startsecs}
 startretries=1
 autorestart=true
@@ -66,13 +66,10 @@ NAMES = {"front": 0, "careful": 1, "other": 0}
 
 
 @dataclass(frozen=True)
-class Site:
-    """Three services under a supervisord of their own."""
+class Ups:
+    """Services that do as they are told, and what they have written down."""
 
     folder: Path
-    runtime: SupervisorRuntime
-    ports: dict[str, int]
-    timeout_s: float = 10.0
 
     def script(self, name: str, **plan: Any) -> None:
         """What the service does at its next starts: ``delay_s`` until it listens, the pid that it ``takes_along``, how
@@ -85,6 +82,15 @@ class Site:
         lines = (self.folder / name / "up").read_text(encoding="utf-8").splitlines()
         return [(int(before), int(after)) for before, after in map(str.split, lines)]
 
+
+@dataclass(frozen=True)
+class Site(Ups):
+    """Three services under a supervisord of their own."""
+
+    runtime: SupervisorRuntime
+    ports: dict[str, int]
+    timeout_s: float = 10.0
+
     def pid(self, name: str) -> int:
         return self.runtime.pid(name)
 
@@ -95,11 +101,7 @@ class Site:
         return {self.state(name) for name in NAMES}
 
     def answers(self, name: str) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.ports[name]), timeout=0.5).close()
-        except OSError:
-            return False
-        return True
+        return answers("127.0.0.1", self.ports[name])
 
     def mend(self) -> None:
         """Have all services up, and nothing scripted."""
@@ -115,29 +117,37 @@ class Site:
 
     def data(self, **modes: dict[str, Any]) -> dict[str, Any]:
         """The platform's profile with these failure modes."""
-        return {
-            "k2_platform": {
-                "name": "scripted",
-                "scale": "lab",
-                "runtime": "supervisor",
-                "runtimes": {"supervisor": {"socket": self.runtime._socket, "timeout_s": self.timeout_s}},
-            },
-            "k2_services": {
-                name: {
-                    "kind": "service",
-                    "port": port,
-                    "allow_faults": True,
-                    "probe": {"http": {"url": f"http://127.0.0.1:{port}/"}},
-                }
-                for name, port in self.ports.items()
-            },
-            "k2_failure_modes": {
-                name: {"services": ["front"], "recovery_at": "served"} | mode for name, mode in modes.items()
-            },
+        services = {
+            name: {"port": port, "probe": {"http": {"url": f"http://127.0.0.1:{port}/"}}}
+            for name, port in self.ports.items()
         }
+        settings = {"socket": self.runtime._socket, "timeout_s": self.timeout_s}
+        return profile_data("supervisor", settings, services, modes)
 
     def profile(self, **modes: dict[str, Any]) -> Profile:
         return parse_profile(self.data(**modes))
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether a connection is accepted there."""
+    try:
+        socket.create_connection((address, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def profile_data(
+    runtime: str, settings: dict[str, Any], services: dict[str, dict[str, Any]], modes: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """A profile of services that may be broken, with these failure modes."""
+    return {
+        "k2_platform": {"name": "scripted", "scale": "lab", "runtime": runtime, "runtimes": {runtime: settings}},
+        "k2_services": {name: {"kind": "service", "allow_faults": True} | more for name, more in services.items()},
+        "k2_failure_modes": {
+            name: {"services": ["front"], "recovery_at": "served"} | mode for name, mode in modes.items()
+        },
+    }
 
 
 @contextmanager

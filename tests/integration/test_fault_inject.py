@@ -308,7 +308,7 @@ class TestCutAtThePort:
     @pytest.fixture(autouse=True)
     def no_rule_is_left(self) -> Iterator[None]:
         yield
-        listed = subprocess.run(["/usr/sbin/iptables", "-S"], capture_output=True, text=True, check=True)
+        listed = subprocess.run(["/usr/sbin/iptables", "-S", "INPUT"], capture_output=True, text=True, check=True)
         assert "k2-" not in listed.stdout
 
     def test_clients_hear_nothing_and_their_connections_go_on_afterwards(self, site: Site) -> None:

@@ -63,7 +63,7 @@ def open_entries(lab: Lab) -> list[dict[str, Any]]:
 
 def rules() -> list[str]:
     """Rules of the packet filter that this tool has made."""
-    said = subprocess.run(["iptables", "-S"], capture_output=True, text=True, timeout=30, check=True).stdout
+    said = subprocess.run(["iptables", "-S", "INPUT"], capture_output=True, text=True, timeout=30, check=True).stdout
     return [line for line in said.splitlines() if "k2" in line]
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that come from Debian's packages: Prometheus, Postgres, iptables. None leaves a server running.
+"""Programs that come from Debian's packages: Prometheus, Postgres, iptables, Docker. None leaves a server running.
 
 Prometheus is unpacked into the cache and not installed: its package would start a server of its own and have it started
 at every boot. That needs no root either. Postgres is installed, since its server runs as the package's user, with the
-cluster that the package would create and start left out.
+cluster that the package would create and start left out; so is the Docker Engine, which is not started, now or at boot.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ POSTGRES_KEY = "postgres"
 POSTGRES_PACKAGE = "postgresql"
 # The packet filter, with which a service is cut off its clients.
 IPTABLES_KEY = "iptables"
+# A Docker Engine, which tests start for themselves, and what they start it and look at it with.
+ENGINE_KEY = "docker"
+ENGINE_PACKAGES = ("docker.io", "iptables", "iproute2", "curl")
+ENGINE_UNITS = ("docker.socket", "docker.service", "containerd.service")
+# Asked before a package starts a server: 101 forbids it.
+START_POLICY = Path("/usr/sbin/policy-rc.d")
+TRY_TIMEOUT_S = 10.0
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d")
 DOWNLOAD_TIMEOUT_S = 300.0
 UNPACK_TIMEOUT_S = 60.0
@@ -117,6 +124,46 @@ def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
             remedy=f"install iptables {ACCEPTED['iptables'].text}",
         )
     return f"{found.version} in {found.path.parent}", True
+
+
+def ensure_engine(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have a Docker Engine installed, none started. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed, or none could run here.
+    """
+    remedy = f"install it by hand where one can: apt install {' '.join(ENGINE_PACKAGES)}"
+    if os.geteuid() == 0:
+        # An engine makes networks and mounts. A container that may not would get 250 MB that are of no use to it.
+        command = ["unshare", "--net", "--mount", "true"]
+        runner.run("docker-try", command, timeout_s=TRY_TIMEOUT_S, remedy=f"no engine can run here; {remedy}")
+    doing("installing Debian's packages, 250 MB")
+    with _no_server_started():
+        apt_install(runner, *ENGINE_PACKAGES)
+    if systemctl := shutil.which("systemctl"):
+        # Whoever wants an engine at every boot has one already.
+        runner.run("docker-disable", [systemctl, "disable", *ENGINE_UNITS], timeout_s=TRY_TIMEOUT_S, remedy=remedy)
+    found = find_on_path("dockerd")
+    if found.path is None:
+        raise SetupError(
+            "this release's package docker.io has no engine that does",
+            seen=found.refused or "none installed",
+            remedy=f"install Docker Engine {ACCEPTED['dockerd'].text}",
+        )
+    return f"{found.version} in {found.path.parent}", True
+
+
+@contextmanager
+def _no_server_started() -> Iterator[None]:
+    """Keep packages from starting their servers while they are installed; a policy of the machine's own stands."""
+    if os.geteuid() != 0 or START_POLICY.exists():
+        yield
+        return
+    START_POLICY.write_text("#!/bin/sh\nexit 101\n")
+    START_POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        START_POLICY.unlink()
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from k2lab.provision import environment, kafka
 from k2lab.provision.debian import (
+    ENGINE_KEY,
     IPTABLES_KEY,
     POSTGRES_KEY,
     PROMETHEUS_PROGRAMS,
+    ensure_engine,
     ensure_iptables,
     ensure_postgres,
     ensure_prometheus,
@@ -93,10 +95,16 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
                 Part(
                     "iptables", lambda doing: ensure_iptables(runner, doing), Dispensable(IPTABLES_KEY, ("iptables",))
                 ),
+                *([_engine(runner)] if purpose is Purpose.DEV else []),
             )
         ),
         Lane(tuple(go_part(part) for part in GO_PARTS), go_lane.close),
     )
+
+
+def _engine(runner: Runner) -> Part:
+    """For tests: a run of the lab needs none, and one against containers has its own."""
+    return Part("docker", lambda doing: ensure_engine(runner, doing), Dispensable(ENGINE_KEY, ("dockerd",)))
 
 
 def present(paths: Paths, dispensable: Dispensable) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from k2lab.provision.debian import IPTABLES_KEY, POSTGRES_KEY, PROMETHEUS_PROGRAMS, prometheus_entry
+from k2lab.provision.debian import ENGINE_KEY, IPTABLES_KEY, POSTGRES_KEY, PROMETHEUS_PROGRAMS, prometheus_entry
 from k2lab.provision.failures import read_failure
 from k2lab.provision.golang.programs import GO_PARTS, display_version, go_entry, is_built
 from k2lab.provision.path_programs import ACCEPTED, ask_version, find_on_path
@@ -35,7 +35,13 @@ class _Built:
     version: str = ""  # empty: ask the program
 
 
-TOOL_NAMES = (*(name for part in GO_PARTS for name in part.programs), *PROMETHEUS_PROGRAMS, "postgres", "iptables")
+TOOL_NAMES = (
+    *(name for part in GO_PARTS for name in part.programs),
+    *PROMETHEUS_PROGRAMS,
+    "postgres",
+    "iptables",
+    "dockerd",
+)
 
 
 def find_tool(paths: Paths, name: str) -> Tool:
@@ -70,4 +76,6 @@ def _built(paths: Paths, name: str) -> _Built:
         return _Built(POSTGRES_KEY)
     if name == "iptables":
         return _Built(IPTABLES_KEY)
+    if name == "dockerd":
+        return _Built(ENGINE_KEY)
     raise KeyError(f"{name} is none of the lab's programs: {', '.join(TOOL_NAMES)}")

@@ -8,13 +8,16 @@ the module ends, and the watchdog is what is left then.
 A step is a mapping that survives JSON. Each is idempotent, says what counts as success, and needs no other step to
 have succeeded. ``body`` is a text, or anything else to be sent as JSON; ``timeout_s`` may be left out:
 
-- ``{"op": "http", "method", "url", "body"?, "content_type"?, "ok": [statuses], "ok_contains"?: [texts], "shows"?}``
+- ``{"op": "http", "method", "url", "body"?, "content_type"?, "ok": [statuses], "ok_contains"?: [texts], "shows"?,
+  "holds"?}``
 - ``{"op": "unix_http", "socket", "method", "path", ...the same}``
 - ``{"op": "signal", "pid", "start_ticks", "number"}``: only to the process that started then; one that is gone is done
-- ``{"op": "exec", "argv", "ok": [exit codes]}``: without a shell
+- ``{"op": "exec", "argv", "ok": [exit codes], "pid"?, "start_ticks"?}``: without a shell; with a process, it is about
+  what that process has, and done when it is gone
 
 XML-RPC tells a fault with status 200: that is a success only where the body holds one of ``ok_contains``. Any other
-answer is one only if its body holds the text ``shows``, where the step has it. A step may carry ``"verify"``: a step
+answer is one only if its body holds the text ``shows`` and its JSON holds all of ``holds``, where the step has them: of
+a mapping the keys named, of a list the elements named, whatever else is there. A step may carry ``"verify"``: a step
 that must succeed after it, else both are done again.
 
 As a program: ``steps.py ENTRY_FILE [READY_FD]`` with the maker's pipe as standard input. It waits until the pipe ends,
@@ -62,7 +65,14 @@ _NEEDS: Mapping[str, Mapping[str, Any]] = {
     "exec": {"argv": list, "ok": list},
 }
 _MAY: Mapping[str, Any] = {"verify": Mapping, "timeout_s": (int, float)}
-_MAY_HTTP: Mapping[str, Any] = {"body": object, "content_type": str, "ok_contains": list, "shows": str}
+_MAY_HTTP: Mapping[str, Any] = {
+    "body": object,
+    "content_type": str,
+    "ok_contains": list,
+    "shows": str,
+    "holds": Mapping,
+}
+_MAY_EXEC: Mapping[str, Any] = {"pid": int, "start_ticks": int}
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ def _problems(step: Mapping[str, Any]) -> list[str]:
     if op not in _NEEDS:
         return [f"unknown op {op!r}, known: {', '.join(_NEEDS)}"]
     needs = _NEEDS[op]
-    may = {**_MAY, **(_MAY_HTTP if op.endswith("http") else {})}
+    may = {**_MAY, **(_MAY_HTTP if op.endswith("http") else _MAY_EXEC if op == "exec" else {})}
     found = [f"{op} lacks {key}" for key in needs if key not in step]
     for key, value in step.items():
         kind = needs.get(key, may.get(key))
@@ -107,6 +117,8 @@ def _problems(step: Mapping[str, Any]) -> list[str]:
             found.append(f"{key} of {op} cannot be {value!r}")
     if not found and op == "exec" and not (step["argv"] and all(isinstance(word, str) for word in step["argv"])):
         found.append("argv of exec has to be texts, one at least")
+    if not found and op == "exec" and ("pid" in step) != ("start_ticks" in step):
+        found.append("a process of exec takes both pid and start_ticks")
     return found or ([f"verify: {text}" for text in _problems(step["verify"])] if "verify" in step else [])
 
 
@@ -216,7 +228,24 @@ def _exchange(
         ok = any(accepted in answered for accepted in step.get("ok_contains", ()))
     elif ok:
         ok = step.get("shows", "") in answered
-    return ok, f"{answer.status} {' '.join(answered.split())}".strip()
+    seen = f"{answer.status} {' '.join(answered.split())}".strip()
+    if ok and "holds" in step:
+        lacking = _lacking(json.loads(answered), step["holds"])
+        ok = not lacking
+        seen = f"{answer.status} " + ("; ".join(lacking) or f"holds {json.dumps(step['holds'])}")
+    return ok, seen
+
+
+def _lacking(seen: Any, expected: Any, at: str = "answer") -> list[str]:
+    """In words, what of ``expected`` is not in ``seen``."""
+    if isinstance(expected, Mapping):
+        inner = seen if isinstance(seen, Mapping) else {}
+        return [text for key, value in expected.items() for text in _lacking(inner.get(key), value, f"{at}.{key}")]
+    if isinstance(expected, list):
+        there = seen if isinstance(seen, list) else []
+        missing = [value for value in expected if all(_lacking(one, value) for one in there)]
+        return [f"{at} lacks {json.dumps(missing)}: {json.dumps(seen)}"] if missing else []
+    return [] if seen == expected else [f"{at} is {json.dumps(seen)}, expected {json.dumps(expected)}"]
 
 
 def _signal(step: Mapping[str, Any], timeout_s: float) -> tuple[bool, str]:
@@ -257,6 +286,8 @@ def _send(pid: int, started: int, number: int) -> bool:
 
 
 def _exec(step: Mapping[str, Any], timeout_s: float) -> tuple[bool, str]:
+    if "pid" in step and start_ticks(step["pid"]) != step["start_ticks"]:
+        return True, f"process {step['pid']} is gone"
     # Not a pipe, which a daemon that it starts would hold open; nor a file, since the disk may be what is full.
     with os.fdopen(os.memfd_create("output"), "w+b") as output:
         process = subprocess.Popen(
@@ -339,7 +370,7 @@ def _due(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Steps that still mean something: processes of an earlier boot are gone, whoever has their numbers now."""
     steps: list[Mapping[str, Any]] = list(entry.get("steps") or ())
     same_boot = entry.get("boot_id") == _boot_id()
-    return [step for step in steps if same_boot or step.get("op") != "signal"]
+    return [step for step in steps if same_boot or "start_ticks" not in step]
 
 
 def _close(path: Path, entry: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@
 set -uo pipefail
 ENGINE_DIR=${ENGINE_DIR:-/var/tmp/k2-engine}
 PATH=$PATH:/usr/sbin:/sbin
+# An engine that was killed has not unmounted its own folder.
+trap 'umount "$ENGINE_DIR/netns" "$ENGINE_DIR"/run/netns/* "$ENGINE_DIR/data" 2>/dev/null; exit 0' EXIT
 pid=$(cat "$ENGINE_DIR/docker.pid" 2>/dev/null) || exit 0
 [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] || exit 0
 
@@ -18,5 +20,4 @@ for ((i = 0; i < 150; i++)); do
   fi
   sleep 0.1
 done
-umount "$ENGINE_DIR"/run/netns/* 2>/dev/null
 exit 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.fault import steps
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject import packet_filter, routes, unit
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import (
     Fault,
@@ -155,6 +156,10 @@ def test_a_crash_is_a_kill_from_the_host_and_its_restart_the_engines(docker: Fak
     assert (crash.mechanism(), crash.restored()) == (Mechanism.RESTARTED_BY_SUPERVISOR, ())
     (step,) = crash.undo_steps()
     assert (step["path"], step["ok"]) == ("/containers/id-of-box/start", [204, 304])
+    assert (step["verify"]["path"], step["verify"]["holds"]) == (
+        "/containers/id-of-box/json",
+        {"State": {"Status": "running"}},
+    )
 
 
 def test_a_container_without_a_restart_policy_is_not_killed(docker: FakeDocker) -> None:
@@ -204,8 +209,10 @@ def test_a_pause_ends_and_one_that_ended_before_is_told(docker: FakeDocker) -> N
     assert (pause.mechanism(), pause.restored()) == (Mechanism.HEALED_ITSELF, ())
     with pytest.raises(FaultEndedEarly):
         pause.heal()
-    (step,) = pause.undo_steps()
-    assert (step["path"], step["ok"]) == ("/containers/id-of-box/unpause", [204, 409])
+    step, start = pause.undo_steps()
+    assert (step["path"], step["ok"]) == ("/containers/id-of-box/unpause", [204, 409, 500])
+    assert step["verify"]["holds"] == {"State": {"Paused": False}}
+    assert start["path"] == "/containers/id-of-box/start"
 
 
 class TestDisconnect:
@@ -232,7 +239,13 @@ class TestDisconnect:
     def test_its_undo_restores_each_network_whole(self, docker: FakeDocker) -> None:
         cut = fault(docker, "disconnect")
         cut.check()
-        first, second = cut.undo_steps()
+        first, second, start = cut.undo_steps()
+        assert start["path"] == "/containers/id-of-box/start"
+        assert first["verify"]["holds"] == {
+            "NetworkSettings": {
+                "Networks": {"k2_net": {"Aliases": ["clickhouse", "db"], "IPAMConfig": {"IPv4Address": "172.18.0.9"}}}
+            }
+        }
         assert (first["path"], 403 in first["ok"]) == ("/networks/k2_net/connect", True)
         assert json.loads(first["body"]) == {
             "Container": "id-of-box",
@@ -317,11 +330,14 @@ class TestCutOffTheOutside:
         assert entered == f"-t {docker.process.pid} -n"
         assert told.startswith("-I INPUT -i eth0 ! -s 172.18.0.0/16 -m comment --comment k2-")
         assert told.endswith(" -j DROP")
-        (step,) = cut.undo_steps()
+        step, _ = cut.undo_steps()
         assert step["argv"][:4] == [str(calls.parent / "nsenter"), "-t", str(docker.process.pid), "-n"]
         assert " ".join(step["argv"]).endswith(told.replace("-I", "-D", 1))
-        # A namespace that ended with its container took the rule along: nsenter then exits 1, as for a rule not there.
-        assert (step["ok"], step["verify"]["ok"]) == ([0, 1], [1])
+        # nsenter exits 1 where it may not enter, and that must not pass for a rule that is not there.
+        assert (step["ok"], step["verify"]["ok"]) == ([0, 101], [101])
+        # A namespace that ended with its container took the rule along.
+        (start,) = {(one["pid"], one["start_ticks"]) for one in (step, step["verify"])}
+        assert start == (docker.process.pid, steps.start_ticks(docker.process.pid))
 
     def test_a_rule_is_taken_back_when_the_next_is_refused(self, docker: FakeDocker, calls: Path) -> None:
         cut = fault(docker, "cut_source")
@@ -346,6 +362,29 @@ class TestCutOffTheOutside:
         found = "; ".join(cut.restored())
         assert told in found if told else not found
 
+    def test_a_filter_that_may_not_enter_is_not_taken_for_one_without_the_rule(
+        self, docker: FakeDocker, calls: Path
+    ) -> None:
+        cut = fault(docker, "cut_source")
+        cut.check()
+        step, _ = cut.undo_steps()
+        (calls.parent / "nsenter").write_text("#!/bin/sh\necho 'cannot open: Permission denied' >&2; exit 1\n")
+        (outcome,) = steps.perform([step], 0)
+        assert (outcome.ok, "Permission denied" in outcome.seen) == (False, True)
+        assert "it cannot be told" in cut.restored()[0]
+        docker._end()
+        (outcome,) = steps.perform([step], 0)
+        assert (outcome.ok, "is gone" in outcome.seen) == (True, True)
+
+    @pytest.mark.parametrize("networks", [(), (Attachment("host", None, ()),)])
+    def test_the_network_of_the_host_or_of_another_container_is_never_cut(
+        self, docker: FakeDocker, calls: Path, networks: tuple[Attachment, ...]
+    ) -> None:
+        docker.networks = networks
+        with pytest.raises(FaultNotPossible, match="network of its own"):
+            fault(docker, "cut_source").check()
+        assert not calls.exists()
+
     @pytest.mark.parametrize(
         ("routes_there", "addresses", "words"),
         [
@@ -362,7 +401,7 @@ class TestCutOffTheOutside:
         (namespace / "if_inet6").write_text(addresses)
         with pytest.raises(FaultNotPossible, match=words):
             fault(docker, "cut_source").check()
-        assert not calls.exists()
+        assert "-I" not in calls.read_text()
 
 
 class TestWhichFilterWorks:

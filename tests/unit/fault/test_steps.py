@@ -94,6 +94,57 @@ def test_a_refused_step_is_tried_again_until_it_succeeds(web):
     assert (outcome.ok, outcome.attempts) == (True, 3)
 
 
+CONTAINER = {
+    "State": {"Status": "running", "Paused": False},
+    "NetworkSettings": {
+        "Networks": {"k2_net": {"Aliases": ["db", "4f1c0d5be2a9"], "IPAMConfig": {"IPv4": "10.0.0.2"}}}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("holds", "lacks"),
+    [
+        ({"State": {"Status": "running"}}, ""),
+        ({"NetworkSettings": {"Networks": {"k2_net": {"Aliases": ["db"], "IPAMConfig": {"IPv4": "10.0.0.2"}}}}}, ""),
+        ({"NetworkSettings": {"Networks": {"k2_net": {"Aliases": []}}}}, ""),
+        ({"State": {"Status": "exited"}}, 'answer.State.Status is "running", expected "exited"'),
+        ({"NetworkSettings": {"Networks": {"k2_net": {"Aliases": ["api"]}}}}, 'Aliases lacks ["api"]'),
+        ({"NetworkSettings": {"Networks": {"other": {"Aliases": ["db"]}}}}, 'other.Aliases lacks ["db"]: null'),
+        ({"State": {"Health": {"Status": "healthy"}}}, "answer.State.Health.Status is null"),
+    ],
+)
+def test_an_answer_has_to_hold_all_that_is_named_whatever_else_it_holds(web, holds, lacks):
+    web.answers = [(200, json.dumps(CONTAINER))]
+    (outcome,) = perform([http_step(web, holds=holds)], 0)
+    assert outcome.ok is not bool(lacks)
+    assert lacks in outcome.seen
+
+
+def test_an_answer_that_is_no_json_holds_nothing(web):
+    web.answers = [(200, "<html>")]
+    (outcome,) = perform([http_step(web, holds={"State": {}})], 0)
+    assert (outcome.ok, "JSONDecodeError" in outcome.seen) == (False, True)
+
+
+def test_a_command_about_what_a_process_has_is_done_when_that_is_gone(tmp_path):
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        whose = {"pid": child.pid, "start_ticks": start_ticks(child.pid)}
+        step = {"op": "exec", "argv": ["touch", str(tmp_path / "done")], "ok": [0]}
+        assert perform([{**step, **whose}], 0)[0].ok
+        assert (tmp_path / "done").exists()
+        (tmp_path / "done").unlink()
+        # Its number may belong to another by then.
+        assert perform([{**step, **whose, "start_ticks": 1}], 0)[0].seen == f"process {child.pid} is gone"
+    finally:
+        child.kill()
+        child.wait()
+    assert perform([{**step, **whose}], 0)[0].ok
+    assert not (tmp_path / "done").exists()
+    assert problems([{**step, "pid": child.pid}]) == ["step 0: a process of exec takes both pid and start_ticks"]
+
+
 def test_one_that_fails_keeps_no_other_from_being_done_and_says_what_was_seen(web):
     nobody = {"op": "http", "method": "POST", "url": "http://127.0.0.1:1/", "ok": [200]}
     first, second = perform([nobody, http_step(web)], within(0.5))

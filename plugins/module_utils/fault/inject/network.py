@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
+from collections.abc import Sequence
 from typing import Optional
 
 from ...core.clock import monotonic_ns
@@ -38,17 +38,12 @@ class Disconnect(UnitFault):
         )
 
     def _check(self, process: Process) -> None:  # noqa: ARG002
-        networks = [each.network for each in self.before.attachments]
-        if not networks or any(name in _NO_NETWORK for name in networks):
-            raise FaultNotPossible(
-                f"{self.service.name} cannot be cut off its network",
-                expected="a container with a network of its own",
-                seen="networks: " + (", ".join(networks) or "none"),
-            )
+        _require_own_network(self.service, self.before.attachments)
 
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``."""
-        return tuple(step for each in self.before.attachments for step in self.steps.reconnect(self.unit, each))
+        back = tuple(step for each in self.before.attachments for step in self.steps.reconnect(self.unit, each))
+        return (*back, *super().undo_steps())
 
     def inject(self) -> Moment:
         """See ``Fault``."""
@@ -82,7 +77,7 @@ class _Cut(UnitFault):
 
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``."""
-        return tuple(rule.undo() for rule in self._rules)
+        return (*(rule.undo() for rule in self._rules), *super().undo_steps())
 
     def inject(self) -> Moment:
         """See ``Fault``."""
@@ -203,17 +198,11 @@ class OutsideCut(_Cut):
         )
 
     def _check(self, process: Process) -> None:
+        # On the host's network the rule would cut off the host, and who is logged in on it.
+        _require_own_network(self.service, self.before.attachments)
+        found = Filter.find(inside=process)
         out = way_out(process.pid)
-        enter = shutil.which("nsenter")
-        if enter is None:
-            raise FaultNotPossible(
-                f"the network of {self.service.name} cannot be entered",
-                expected="nsenter on PATH",
-                seen="none",
-                action="install it (Debian: apt install util-linux)",
-            )
-        inside = (enter, "-t", str(process.pid), "-n")
-        self._rules = (Rule(Filter.find(within=inside), ("-i", out.interface, "!", "-s", out.own_network), new_mark()),)
+        self._rules = (Rule(found, ("-i", out.interface, "!", "-s", out.own_network), new_mark()),)
 
     def proof(self, timeout_s: float) -> Proof:
         """See ``Fault``: something from outside was dropped."""
@@ -222,6 +211,21 @@ class OutsideCut(_Cut):
     def _counted(self) -> Proof:
         dropped = sum(rule.dropped for rule in self._rules)
         return Proof(dropped > 0, f"{dropped} packets from outside were dropped")
+
+
+def _require_own_network(service: Service, attachments: Sequence[Attachment]) -> None:
+    """Refuse a container that shares the network of the host or of another container, or has none.
+
+    :raises FaultNotPossible: what it is on instead.
+    """
+    networks = [each.network for each in attachments]
+    if not networks or any(name in _NO_NETWORK for name in networks):
+        raise FaultNotPossible(
+            f"{service.name} cannot be cut off its network",
+            expected="a container with a network of its own",
+            seen="networks: " + (", ".join(networks) or "none"),
+            action="give it a network in its compose file, or take another action",
+        )
 
 
 def _connect(address: str, port: int) -> Optional[str]:

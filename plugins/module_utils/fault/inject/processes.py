@@ -179,7 +179,7 @@ class Pause(UnitFault):
 
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``."""
-        return self.steps.resume(self.unit, self.before.process.pid)
+        return (*self.steps.resume(self.unit, self.before.process.pid), *super().undo_steps())
 
     def inject(self) -> Moment:
         """See ``Fault``."""

@@ -49,7 +49,7 @@ class KillRun(UnitFault):
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``: the worker may be gone with its run, and the run may stand still half killed."""
         run = _run_of(self.before.process.pid)
-        return (*(go_on(run.pid) if run is not None else ()), *self.steps.start(self.unit))
+        return (*(go_on(run.pid) if run is not None else ()), *super().undo_steps())
 
     def inject(self) -> Moment:
         """See ``Fault``. The run is looked for again: the one of ``check`` may have ended."""

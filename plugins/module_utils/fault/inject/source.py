@@ -107,7 +107,7 @@ class SourceCut(UnitFault):
 
     def undo_steps(self) -> tuple[Step, ...]:
         """See ``Fault``."""
-        return (self._control.undo(self._exchange),)
+        return (self._control.undo(self._exchange), *super().undo_steps())
 
     def inject(self) -> Moment:
         """See ``Fault``."""

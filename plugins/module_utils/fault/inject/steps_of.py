@@ -31,6 +31,10 @@ class StepsOf(abc.ABC):
     def start(self, unit: str) -> tuple[Step, ...]:
         """Have the unit running; nothing happens if it is."""
 
+    def keep(self, unit: str) -> tuple[Step, ...]:
+        """Have a unit running that is none of the fault's own; whether it stays up is its own affair."""
+        return self.start(unit)
+
     @abc.abstractmethod
     def resume(self, unit: str, pid: int) -> tuple[Step, ...]:
         """Have the unit moving, whose main process is ``pid``; nothing happens if it is."""
@@ -105,21 +109,40 @@ class DockerSteps(StepsOf):
             "timeout_s": START_TIMEOUT_S,
         }
 
+    def _holds(self, container: str, holds: Mapping[str, Any]) -> dict[str, Any]:
+        """A look at the container, which has to find all of this."""
+        return {
+            "op": "unix_http",
+            "socket": self._socket,
+            "method": "GET",
+            "path": f"/containers/{container}/json",
+            "ok": [200],
+            "holds": holds,
+        }
+
     def start(self, unit: str) -> tuple[Step, ...]:
-        """See ``StepsOf``; 304: it runs."""
-        return (self._post(f"/containers/{self._container_of(unit)}/start", [204, 304], {}),)
+        """See ``StepsOf``; 304: it runs. It looks: an engine says so of what waits for its next restart, too."""
+        container = self._container_of(unit)
+        runs = self._holds(container, {"State": {"Status": "running"}})
+        return ({**self._post(f"/containers/{container}/start", [204, 304], {}), "verify": runs},)
+
+    def keep(self, unit: str) -> tuple[Step, ...]:
+        """See ``StepsOf``; 404: somebody has removed it since, which is no reason to leave anything open."""
+        return (self._post(f"/containers/{self._container_of(unit)}/start", [204, 304, 404], {}),)
 
     def resume(self, unit: str, pid: int) -> tuple[Step, ...]:  # noqa: ARG002
-        """See ``StepsOf``; 409: it is not paused."""
-        return (self._post(f"/containers/{self._container_of(unit)}/unpause", [204, 409], {}),)
+        """See ``StepsOf``; 409, and 500 of older engines: it is not paused, which is looked at."""
+        container = self._container_of(unit)
+        moves = self._holds(container, {"State": {"Paused": False}})
+        return ({**self._post(f"/containers/{container}/unpause", [204, 409, 500], {}), "verify": moves},)
 
     def reconnect(self, unit: str, attachment: Attachment) -> tuple[Step, ...]:
-        """See ``StepsOf``; 403 and 409: it is connected."""
-        config: dict[str, Any] = {"Aliases": list(attachment.aliases)}
-        if attachment.ipv4 is not None:
-            config["IPAMConfig"] = {"IPv4Address": attachment.ipv4}
-        body = {"Container": self._container_of(unit), "EndpointConfig": config}
-        return (self._post(f"/networks/{attachment.network}/connect", [200, 403, 409], body),)
+        """See ``StepsOf``; 403 and 409: it is connected, which is looked at together with address and aliases."""
+        container = self._container_of(unit)
+        endpoint = attachment.to_endpoint()
+        connected = self._holds(container, {"NetworkSettings": {"Networks": {attachment.network: endpoint}}})
+        body = {"Container": container, "EndpointConfig": endpoint}
+        return ({**self._post(f"/networks/{attachment.network}/connect", [200, 403, 409], body), "verify": connected},)
 
 
 def steps_of(runtime: Runtime, settings: RuntimeSettings) -> StepsOf:

@@ -12,7 +12,7 @@ from ...core.clock import NS_PER_S
 from ...core.errors import K2Error
 from ...platform.procfs import read_stat
 from ...platform.runtime.base import Attachment, Runtime, State
-from ...profile.model import FailureMode, Profile, RuntimeKind, Service, ServiceKind
+from ...profile.model import FailureMode, Lifecycle, Profile, RuntimeKind, Service, ServiceKind
 from .base import Fault, FaultNotPossible, Mechanism, Moment, Step
 from .steps_of import START_TIMEOUT_S, StepsOf, steps_of
 
@@ -52,10 +52,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Before:
-    """A unit before a fault."""
+    """A unit before a fault, and which units of ``others`` ran that go down with what holds it."""
 
     process: Process
     attachments: tuple[Attachment, ...]
+    others: tuple[str, ...] = ()
 
 
 class UnitFault(Fault):
@@ -97,7 +98,7 @@ class UnitFault(Fault):
                 seen="no such process",
                 action="run this on the host whose kernel runs the unit",
             )
-        self._before = Before(process, self._attachments())
+        self._before = Before(process, self._attachments(), self._others_running())
         self._check(process)
 
     def _check(self, process: Process) -> None:
@@ -106,9 +107,26 @@ class UnitFault(Fault):
     def _attachments(self) -> tuple[Attachment, ...]:
         return self.runtime.attachments(self.unit) if self.runtime.kind is RuntimeKind.DOCKER else ()
 
+    def _others_running(self) -> tuple[str, ...]:
+        """The platform's other units that an engine takes along when it dies: it does not start again all that ran.
+
+        Processes outlive their supervisord, so there are none.
+        """
+        if self.runtime.kind is not RuntimeKind.DOCKER:
+            return ()
+        units = (
+            service.unit
+            for service in self.profile.services.values()
+            if service.runtime is self.service.runtime and service.lifecycle is Lifecycle.LONG_RUNNING
+        )
+        return tuple(unit for unit in units if unit != self.unit and self.runtime.status(unit).state is State.RUNNING)
+
     def undo_steps(self) -> tuple[Step, ...]:
-        """See ``Fault``; to have it run is the undo of whatever may end it, of a crash too: supervisors give up."""
-        return self.steps.start(self.unit)
+        """See ``Fault``; to have it run is the undo of whatever may end it, of a crash too: supervisors give up.
+
+        So it is part of the undo of every fault: what holds the unit may itself die meanwhile.
+        """
+        return (*self.steps.start(self.unit), *(step for unit in self.before.others for step in self.steps.keep(unit)))
 
     def heal(self) -> Optional[Moment]:
         """See ``Fault``; one that is not held is over by itself."""

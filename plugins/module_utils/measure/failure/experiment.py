@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -20,11 +21,13 @@ from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Momen
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.runtime.base import RuntimeFailure
+from ...platform.runtime.factory import runtime_of
 from ...profile.failures import HELD
 from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
 from ..recovery.cold import ColdOptions, ColdWatch
 from ..recovery.result import FailureResult
 from .guard import FaultGuard, undo_earlier
+from .heard import Heard
 from .request import FailureRequest, at_most_s, chosen, open_fault
 from .seen import Seen, result_of, zero_of
 from .watching import Watching
@@ -95,12 +98,13 @@ class _Experiment:
             self._tell("until all is steady")
             watching.wait_steady(self._request.steady_s, Deadline.after(self._request.steady_timeout_s))
             self._prepare()
-            guard = self._guard()
-            watching.end_baseline()
-            seen = Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
-            watching.note_fault(seen.injected)
-            self._measure(watching, guard, seen)
-            return self._end(watching, guard, seen)
+            with Heard(self._profile, partial(runtime_of, self._profile)) as heard:
+                guard = self._guard()
+                watching.end_baseline()
+                seen = Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
+                watching.note_fault(seen.injected)
+                self._measure(watching, guard, seen)
+                return self._end(watching, guard, seen, heard)
 
     # -- acts --------------------------------------------------------------------------------------------------------
 
@@ -203,7 +207,7 @@ class _Experiment:
             return None
         return None if found is None else found.value
 
-    def _end(self, watching: Watching, guard: FaultGuard, seen: Seen) -> FailureResult:
+    def _end(self, watching: Watching, guard: FaultGuard, seen: Seen, heard: Heard) -> FailureResult:
         """Put back what is not as it was, and tell everything."""
         self._tell("until all is as it was")
         seen.differences = self._look_back()
@@ -223,6 +227,7 @@ class _Experiment:
         elif problem:
             seen.differences = (*seen.differences, problem)
         watching.stop()
+        seen.events = heard.to_plain()
         return result_of(self._mode, self._service, self._fault.plan, watching, seen, undone_by)
 
     def _look_back(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ...core.clock import boot_id, monotonic_ns
 from ...fault.inject.base import FaultPlan, Moment, Proof
@@ -33,6 +33,7 @@ class Seen:
     differences: tuple[str, ...] = ("nobody looked whether all is as it was",)
     undone: bool = False
     steady_after: bool = False
+    events: dict[str, Any] = field(default_factory=lambda: {"seen": [], "why": "nobody asked"})
     problems: list[str] = field(default_factory=list)
     error: Optional[str] = None
 
@@ -86,6 +87,7 @@ def result_of(
         cold=None if seen.cold is None else seen.cold.plain,
         differences=seen.differences,
         undone_by=undone_by,
+        events=seen.events,
         steady_before=True,
         steady_after=seen.steady_after,
         problems=tuple(seen.problems),

@@ -69,10 +69,10 @@ class RecoveryAt:
 class FailureResult:
     """One fault on one service, measured. Moments are CLOCK_MONOTONIC of boot ``boot_id``, spans count from ``zero``.
 
-    ``zero`` is "injection" or "heal"; ``plan``, ``proof``, ``drain`` and ``cold`` are already plain. ``platform`` is
-    the recovery over the lanes that must be well again. ``recovery`` is None where it is not known; that it was not
-    before ``at_least_s`` still is. ``undone_before`` is what earlier runs had left and was undone first. ``problems``
-    are the reasons why nothing can be decided, ``error`` what ended the measurement early.
+    ``zero`` is "injection" or "heal"; ``plan``, ``proof``, ``drain``, ``cold`` and ``events`` are already plain.
+    ``platform`` is the recovery over the lanes that must be well again. ``recovery`` is None where it is not known;
+    that it was not before ``at_least_s`` still is. ``undone_before`` is what earlier runs had left and was undone
+    first. ``problems`` are the reasons why nothing can be decided, ``error`` what ended the measurement early.
     """
 
     mode: str
@@ -103,6 +103,7 @@ class FailureResult:
     cold: Optional[Mapping[str, Any]]
     differences: tuple[str, ...]
     undone_by: Optional[str]
+    events: Mapping[str, Any]
     steady_before: bool
     steady_after: bool
     undone_before: tuple[str, ...] = ()
@@ -128,6 +129,7 @@ class FailureResult:
             "detection": {"health": plain_span(self.detection), "alerts": None},
             "drain": None if self.drain is None else dict(self.drain),
             "cold": None if self.cold is None else dict(self.cold),
+            "events": dict(self.events),
             "restored": {"differences": list(self.differences)},
             "undone_before": list(self.undone_before),
             "problems": list(self.problems),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Optional
+from typing import Any, Optional
 
 from ...core.clock import Deadline
 from ...core.errors import DeadlineExceeded, K2Error, UnsupportedOperation
@@ -112,6 +112,13 @@ class Attachment:
     network: str
     ipv4: Optional[str]
     aliases: tuple[str, ...]
+    ipv6: Optional[str] = None
+
+    def to_endpoint(self) -> dict[str, Any]:
+        """As the Docker Engine takes and shows it; an address that it chose itself is not asked for again."""
+        static = {"IPv4Address": self.ipv4, "IPv6Address": self.ipv6}
+        addresses = {key: address for key, address in static.items() if address is not None}
+        return {"Aliases": list(self.aliases), **({"IPAMConfig": addresses} if addresses else {})}
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,7 @@ class DockerRuntime(Runtime):
                 network=name,
                 ipv4=(endpoint.get("IPAMConfig") or {}).get("IPv4Address") or None,
                 aliases=tuple(alias for alias in endpoint.get("Aliases") or () if alias != short_id),
+                ipv6=(endpoint.get("IPAMConfig") or {}).get("IPv6Address") or None,
             )
             for name, endpoint in sorted(info["NetworkSettings"]["Networks"].items())
         )
@@ -260,10 +261,7 @@ class DockerRuntime(Runtime):
         """See ``Runtime``."""
         if any(current.network == attachment.network for current in self.attachments(unit)):
             return
-        config: dict[str, Any] = {"Aliases": list(attachment.aliases)}
-        if attachment.ipv4 is not None:
-            config["IPAMConfig"] = {"IPv4Address": attachment.ipv4}
-        body = {"Container": self.container_id(unit), "EndpointConfig": config}
+        body = {"Container": self.container_id(unit), "EndpointConfig": attachment.to_endpoint()}
         try:
             self._api.post(f"/networks/{attachment.network}/connect", body=body)
         except EngineError as error:
@@ -332,7 +330,7 @@ def _status(info: Mapping[str, Any]) -> Status:
 def _age_s(started: str) -> float:
     """Seconds since the engine's RFC 3339 time, which may have nanoseconds that ``datetime`` cannot read."""
     whole, _, fraction = started.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    moment = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
     return max(0.0, time.time() - moment.timestamp() - float(f"0.{fraction or 0}"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from k2lab.provision import debian
-from k2lab.provision.debian import ensure_iptables, ensure_postgres, ensure_prometheus, prometheus_entry
+from k2lab.provision.debian import ensure_engine, ensure_iptables, ensure_postgres, ensure_prometheus, prometheus_entry
 from k2lab.provision.errors import SetupError
 from k2lab.provision.paths import Paths
 from k2lab.provision.process import Runner
@@ -33,6 +33,7 @@ def ignore(_: str) -> None:
 def _as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(debian, "CLUSTER_SETTINGS", tmp_path / "createcluster.d")
+    monkeypatch.setattr(debian, "START_POLICY", tmp_path / "policy-rc.d")
 
 
 def test_prometheus_is_unpacked_not_installed(paths: Paths, runner: Runner, program: Program, tmp_path: Path) -> None:
@@ -133,3 +134,55 @@ def test_without_root_the_package_of_iptables_is_named(
     with pytest.raises(SetupError) as refused:
         ensure_iptables(runner, ignore)
     assert "apt install iptables" in refused.value.line
+
+
+ENGINE = "echo Docker version 20.10.24+dfsg1, build 5d6db84"
+
+
+def test_an_engine_is_installed_and_not_started_now_or_at_boot(
+    runner: Runner, program: Program, tmp_path: Path
+) -> None:
+    calls, dockerd = tmp_path / "calls", tmp_path / "bin" / "dockerd"
+    program("unshare", "exit 0")
+    program("systemctl", f"echo systemctl $* >>{calls}")
+    program(
+        "apt-get",
+        f"{tmp_path}/policy-rc.d; echo policy $? $* >>{calls};"
+        f" printf '#!/bin/sh\\n{ENGINE}\\n' >{dockerd}; chmod +x {dockerd}",
+    )
+    assert ensure_engine(runner, ignore) == (f"20.10.24 in {tmp_path / 'bin'}", True)
+    installed, disabled = calls.read_text().splitlines()
+    assert installed.startswith("policy 101 install ")
+    assert installed.endswith("docker.io iptables iproute2 curl")
+    assert disabled == "systemctl disable docker.socket docker.service containerd.service"
+    assert not (tmp_path / "policy-rc.d").exists()
+
+
+def test_a_policy_of_the_machine_stands(runner: Runner, program: Program, tmp_path: Path) -> None:
+    (tmp_path / "policy-rc.d").write_text("own")
+    program("unshare", "exit 0")
+    program("systemctl", "exit 0")
+    program("apt-get", "exit 0")
+    program("dockerd", ENGINE)
+    assert ensure_engine(runner, ignore)[1]
+    assert (tmp_path / "policy-rc.d").read_text() == "own"
+
+
+def test_no_engine_is_installed_where_none_could_run(runner: Runner, program: Program, tmp_path: Path) -> None:
+    program("unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
+    program("apt-get", f"touch {tmp_path}/installed")
+    with pytest.raises(SetupError) as refused:
+        ensure_engine(runner, ignore)
+    assert "no engine can run here" in str(refused.value)
+    assert "Operation not permitted" in str(refused.value)
+    assert not (tmp_path / "installed").exists()
+
+
+def test_without_root_the_packages_of_an_engine_are_named(
+    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError) as refused:
+        ensure_engine(runner, ignore)
+    assert "apt install docker.io iptables iproute2 curl" in refused.value.line

@@ -23,6 +23,7 @@ SAYS = {
     "promtool": "promtool, version {}+ds (branch: debian/sid, revision: {})",
     "postgres": "postgres (PostgreSQL) {} (Debian {}-0+deb12u1)",
     "iptables": "iptables v{} (nf_tables)",
+    "dockerd": "Docker version {}+dfsg1, build 5d6db84",
 }
 
 
@@ -44,6 +45,8 @@ SAYS = {
         ("postgres", "14.19", False),
         ("iptables", "1.8.9", True),
         ("iptables", "1.4.7", False),
+        ("dockerd", "20.10.24", True),
+        ("dockerd", "19.3.15", False),
         ("grafana", "10.0.0", True),
         ("grafana", "9.5.2", False),
         ("grafana", "11.5.0", False),

@@ -32,6 +32,7 @@ def _clone(paths: Paths, program: Program, go_calls: Path, monkeypatch: pytest.M
     monkeypatch.setattr(kafka, "kafka_home", lambda _: paths.root)
     program("postgres", "echo 'postgres (PostgreSQL) 15.20'")
     program("iptables", "echo 'iptables v1.8.9 (nf_tables)'")
+    program("dockerd", "echo 'Docker version 20.10.24+dfsg1, build 5d6db84'")
     for name in ("prometheus", "promtool"):
         program(name, f"echo '{name}, version 2.42.0'")
     for name in ("initdb", "pg_ctl", "pg_isready"):
@@ -45,6 +46,13 @@ def _clone(paths: Paths, program: Program, go_calls: Path, monkeypatch: pytest.M
 def records(paths: Paths, which: str = "last") -> dict[str, str]:
     document = json.loads((paths.work / "setup.json").read_text())
     return {part["name"]: part["outcome"] for part in document[which]["parts"]}
+
+
+def test_an_engine_is_for_tests_only(paths: Paths) -> None:
+    assert main([]) == 0
+    assert "docker" not in records(paths)
+    assert main(["--for", "dev"]) == 0
+    assert records(paths)["docker"] == "reused"
 
 
 def test_all_is_built_then_found(paths: Paths, capsys: pytest.CaptureFixture[str], go_calls: Path) -> None:

@@ -19,20 +19,21 @@ from .test_timeline import ZERO, looks
 
 LANE = Lane("service:a", LaneKind.SERVICE, "a", None, 1.0, 1.0, tuple(looks("++?--+++++++")), 3)
 OUTAGE = outage_of(LANE, ZERO, 3.0)
+QUIET = {"seen": [], "why": ""}
 RESULT = FailureResult(
     mode="a_crash", service="a", unit="a", runtime="supervisor", action="kill", boot_id="b", started_us=1,
     duration_s=0.0, plan={"action": "kill"}, zero="injection", baseline_start_ns=8_000_000_000, injected=ZERO,
     healed=None, ended_ns=20_000_000_000, proof={"proven": True, "what": "another pid"}, mechanism="healed itself",
     lanes=(LaneResult(LANE, Expectation.FAILS, OUTAGE),), t1=OUTAGE.t1, t2=OUTAGE.t2, t3=None, t4=None,
     recovery=RecoveryAt(RecoveryPoint.SERVED, Span(2.0, 3.0)), platform=combine({"service:a": OUTAGE}),
-    detection=OUTAGE.symptom, drain=None, cold=None, differences=(), undone_by=None, steady_before=True,
+    detection=OUTAGE.symptom, drain=None, cold=None, differences=(), undone_by=None, events=QUIET, steady_before=True,
     steady_after=True,
 )  # fmt: skip
 AGREED = {
     "mode", "service", "unit", "runtime", "action", "boot_id", "started_us", "duration_s", "plan", "zero",
     "baseline_start_ns", "injected", "healed", "ended_ns", "proof", "mechanism", "lanes", "t1_s", "t2_s", "t3_s",
-    "t4_s", "recovery", "shorter_than_s", "detection", "drain", "cold", "restored", "undone_by", "steady_before",
-    "steady_after", "n", "undone_before", "problems", "error",
+    "t4_s", "recovery", "shorter_than_s", "detection", "drain", "cold", "restored", "undone_by", "events",
+    "steady_before", "steady_after", "n", "undone_before", "problems", "error",
 }  # fmt: skip
 
 
