@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that come from Debian's packages: Prometheus, Postgres, iptables. None leaves a server running.
+"""Programs that come from Debian's packages: Prometheus, Postgres, iptables, Docker. None leaves a server running.
 
 Prometheus is unpacked into the cache and not installed: its package would start a server of its own and have it started
 at every boot. That needs no root either. Postgres is installed, since its server runs as the package's user, with the
@@ -29,6 +29,12 @@ POSTGRES_KEY = "postgres"
 POSTGRES_PACKAGE = "postgresql"
 # The packet filter, with which a service is cut off its clients.
 IPTABLES_KEY = "iptables"
+# An engine and Compose, for the lab in containers.
+ENGINE_KEY = "docker-engine"
+ENGINE_PACKAGE = "docker.io"
+COMPOSE_KEY = "docker-compose"
+# Tells packages what they may start when they are installed.
+SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d")
 DOWNLOAD_TIMEOUT_S = 300.0
 UNPACK_TIMEOUT_S = 60.0
@@ -109,14 +115,53 @@ def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
     """
     doing("installing Debian's package, 1 MB")
     apt_install(runner, IPTABLES_KEY)
-    found = find_on_path("iptables")
+    return _installed("iptables", IPTABLES_KEY)
+
+
+def ensure_engine(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have a Docker Engine installed, none started. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed or is too old.
+    """
+    doing("installing Debian's package, 60 MB")
+    with _no_service_started():
+        apt_install(runner, ENGINE_PACKAGE)
+    return _installed("dockerd", ENGINE_PACKAGE)
+
+
+def ensure_compose(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have Compose installed. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed or is too old.
+    """
+    doing("installing Debian's package, 2 MB")
+    apt_install(runner, COMPOSE_KEY)
+    return _installed("docker-compose", COMPOSE_KEY)
+
+
+def _installed(program: str, package: str) -> tuple[str, bool]:
+    found = find_on_path(program)
     if found.path is None:
         raise SetupError(
-            "this release's package iptables has no program that does",
+            f"this release's package {package} has no {program} that does",
             seen=found.refused or "none installed",
-            remedy=f"install iptables {ACCEPTED['iptables'].text}",
+            remedy=f"install {program} {ACCEPTED[program].text}",
         )
     return f"{found.version} in {found.path.parent}", True
+
+
+@contextmanager
+def _no_service_started() -> Iterator[None]:
+    """Keep packages, while they are installed, from starting what they bring. A policy that is there stays."""
+    if os.geteuid() != 0 or SERVICE_POLICY.exists():
+        yield
+        return
+    SERVICE_POLICY.write_text("#!/bin/sh\nexit 101\n")
+    SERVICE_POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        SERVICE_POLICY.unlink()
 
 
 @contextmanager

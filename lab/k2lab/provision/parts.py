@@ -10,9 +10,13 @@ from pathlib import Path
 
 from k2lab.provision import environment, kafka
 from k2lab.provision.debian import (
+    COMPOSE_KEY,
+    ENGINE_KEY,
     IPTABLES_KEY,
     POSTGRES_KEY,
     PROMETHEUS_PROGRAMS,
+    ensure_compose,
+    ensure_engine,
     ensure_iptables,
     ensure_postgres,
     ensure_prometheus,
@@ -58,8 +62,8 @@ class Lane:
     close: Callable[[], None] = lambda: None
 
 
-def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bool) -> tuple[Lane, ...]:
-    """See what there is to do, without the lab's own programs unless `lab`.
+def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, docker: bool, retry: bool) -> tuple[Lane, ...]:
+    """See what there is to do: without the lab's own programs unless `lab`, with an engine and Compose if `docker`.
 
     Raises SetupError when there is no room for what cannot be done without.
     """
@@ -80,6 +84,7 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
     return (
         the_environment,
         Lane((Part("kafka", lambda doing: kafka.ensure_kafka(paths, runner, doing)),)),
+        # One lane: two packages are not installed at once.
         Lane(
             (
                 Part(
@@ -93,9 +98,17 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
                 Part(
                     "iptables", lambda doing: ensure_iptables(runner, doing), Dispensable(IPTABLES_KEY, ("iptables",))
                 ),
+                *(_docker_parts(runner) if docker else ()),
             )
         ),
         Lane(tuple(go_part(part) for part in GO_PARTS), go_lane.close),
+    )
+
+
+def _docker_parts(runner: Runner) -> tuple[Part, ...]:
+    return (
+        Part("docker engine", lambda doing: ensure_engine(runner, doing), Dispensable(ENGINE_KEY, ("dockerd",))),
+        Part("compose", lambda doing: ensure_compose(runner, doing), Dispensable(COMPOSE_KEY, ("docker-compose",))),
     )
 
 
