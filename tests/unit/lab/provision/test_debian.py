@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from k2lab.provision import debian
-from k2lab.provision.debian import ensure_iptables, ensure_postgres, ensure_prometheus, prometheus_entry
+from k2lab.provision.debian import (
+    ensure_compose,
+    ensure_engine,
+    ensure_iptables,
+    ensure_postgres,
+    ensure_prometheus,
+    prometheus_entry,
+)
 from k2lab.provision.errors import SetupError
 from k2lab.provision.paths import Paths
 from k2lab.provision.process import Runner
@@ -123,6 +130,41 @@ def test_iptables_is_found_under_its_own_name(runner: Runner, program: Program, 
     program("multi", "case $0 in */iptables) echo 'iptables v1.8.9 (nf_tables)';; *) exit 1;; esac")
     program("apt-get", f"cp -s {tmp_path}/bin/multi {tmp_path}/bin/iptables")
     assert ensure_iptables(runner, ignore) == (f"1.8.9 in {tmp_path / 'bin'}", True)
+
+
+def test_an_engine_is_installed_and_nothing_is_started(
+    runner: Runner, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(debian, "SERVICE_POLICY", policy)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    program("engine", "echo 'Docker version 20.10.24+dfsg1, build 1'")
+    program("apt-get", f"sh {policy}; [ $? = 101 ] && cp {tmp_path}/bin/engine {tmp_path}/bin/dockerd")
+    assert ensure_engine(runner, ignore) == (f"20.10.24 in {tmp_path / 'bin'}", True)
+    assert not policy.exists()
+
+
+def test_a_policy_of_the_machines_own_stays(
+    runner: Runner, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("theirs")
+    monkeypatch.setattr(debian, "SERVICE_POLICY", policy)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    program("apt-get", "exit 100")
+    with pytest.raises(SetupError):
+        ensure_engine(runner, ignore)
+    assert policy.read_text() == "theirs"
+
+
+def test_without_root_the_package_of_compose_is_named(
+    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError) as refused:
+        ensure_compose(runner, ignore)
+    assert "apt install docker-compose" in refused.value.line
 
 
 def test_without_root_the_package_of_iptables_is_named(
