@@ -49,6 +49,8 @@ class Containers(Keeper):
         self._plan = plan
         self._services = services
         self._engine = Engine(lab.engine_link)
+        # Asked for ten times a second while services start; Compose alone gives a container another id.
+        self._known: dict[str, str] = {}
 
     def answers(self) -> bool:
         """True when the engine answers and has containers of this lab."""
@@ -111,6 +113,7 @@ class Containers(Keeper):
             self._engine.call("DELETE", f"/containers/{container}", {"force": 1, "v": 1}, timeout_s=STOP_TIMEOUT_S)
         for network in self._engine.get("/networks", {"filters": self._own()}):
             self._engine.call("DELETE", f"/networks/{network['Id']}")
+        self._known = {}
         remove_images(self._engine)
         return [self.name] if ids else []
 
@@ -121,10 +124,13 @@ class Containers(Keeper):
             # Its containers outlive it; only an engine can remove them.
             daemon.start()
             self._link(daemon.socket)
-        if self._engine.unreachable() is None:
+        if self._lab.engine_link.is_symlink():
+            if reason := self._engine.unreachable():
+                # Its containers would come back with it.
+                raise LabError("the engine that has this lab's containers", reason, "start it, run lab-down again")
             self.shutdown()
-        daemon.stop()
-        let_through(bridge_of(self._lab), self._lab.lab_id, wanted=False)
+        if daemon.stop():
+            let_through(bridge_of(self._lab), self._lab.lab_id, wanted=False)
         self._lab.engine_link.unlink(missing_ok=True)
 
     def held_ports(self) -> set[int]:
@@ -159,7 +165,9 @@ class Containers(Keeper):
 
     def _id(self, name: str) -> str:
         try:
-            return self._ids()[name]
+            if name not in self._known:
+                self._known = self._ids()
+            return self._known[name]
         except KeyError as error:
             raise LabError(f"a container of {name}", "none in this lab", "run lab-down, then lab-up") from error
 
@@ -191,7 +199,10 @@ class Containers(Keeper):
         self.stop(sorted(gone), timeout_s=stop_timeout_s)
         for name in gone:
             self._engine.call("DELETE", f"/containers/{self._id(name)}", {"force": 1, "v": 1})
-        self._compose(self._plan.project, "up", "--no-start", "--timeout", str(round(stop_timeout_s)))
+        try:
+            self._compose(self._plan.project, "up", "--no-start", "--timeout", str(round(stop_timeout_s)))
+        finally:
+            self._known = {}
 
     def _compose(self, project: str, *arguments: str) -> None:
         """Run Compose on the lab's file. Raises LabError with what it said."""

@@ -137,6 +137,7 @@ class Daemon:
             # Containers outlive a dockerd that is killed, and the next one takes them over.
             "--live-restore",
         ]
+        self.lab.logs.mkdir(parents=True, exist_ok=True)
         with self.lab.log("engine").open("a") as log:
             subprocess.Popen(
                 command,

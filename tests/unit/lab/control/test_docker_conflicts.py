@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_engine import LAB_LABEL, FakeEngine
 
+from k2lab.common.errors import LabError
 from k2lab.control.docker import conflicts, engine
 from k2lab.control.docker.conflicts import Wanted, problems
 from k2lab.control.docker.containers import Containers
@@ -125,3 +126,11 @@ def test_removal_takes_the_labs_own_and_nothing_else(lab: Lab, docker: FakeEngin
     assert [each["Id"] for each in docker.containers] == ["k2-redpanda"]
     assert [each["Id"] for each in docker.networks] == ["theirs"]
     assert not keeper.answers()
+
+
+def test_an_engine_that_is_away_is_not_forgotten(lab: Lab, tmp_path: Path) -> None:
+    lab.run.mkdir(parents=True)
+    lab.engine_link.symlink_to(tmp_path / "away.sock")
+    with pytest.raises(LabError, match="start it, run lab-down again"):
+        Containers(lab, None, ()).clean_up()
+    assert lab.engine_link.is_symlink()
