@@ -109,5 +109,5 @@ class Plan:
             exchanges=tuple(raw["exchanges"]),
             timeout_s=float(raw["timeout_s"]),
             # A lab.json of an earlier version has no such key.
-            docker=DockerPlan(**raw["docker"]) if raw.get("docker") else None,
+            docker=DockerPlan(raw["docker"]["project"], raw["docker"]["image"]) if raw.get("docker") else None,
         )
