@@ -129,8 +129,9 @@ class Containers(Keeper):
                 # Its containers would come back with it.
                 raise LabError("the engine that has this lab's containers", reason, "start it, run lab-down again")
             self.shutdown()
-        if daemon.stop():
+        if daemon.is_there:
             let_through(bridge_of(self._lab), self._lab.lab_id, wanted=False)
+            daemon.stop()
         self._lab.engine_link.unlink(missing_ok=True)
 
     def held_ports(self) -> set[int]:

@@ -97,7 +97,8 @@ class Daemon:
         if containerd is not None:
             os.kill(containerd, signal.SIGTERM)
             _gone(containerd, STOP_TIMEOUT_S)
-        for mount in _mounts_below(self.lab.engine_run, self.lab.engine_data):
+        # A dockerd that was killed leaves, beside networks' namespaces, the mount of its data directory onto itself.
+        for mount in _mounts_at(self.lab.engine_run, self.lab.engine_data):
             subprocess.run(["umount", mount], timeout=COMMAND_TIMEOUT_S, check=False, capture_output=True)
         for directory in (self.lab.engine_data, self.lab.engine_run):
             shutil.rmtree(directory, ignore_errors=True)
@@ -222,7 +223,7 @@ def _gone(pid: int, timeout_s: float) -> bool:
     return False
 
 
-def _mounts_below(*roots: Path) -> list[str]:
-    """Mount points below the directories, the deepest first."""
+def _mounts_at(*roots: Path) -> list[str]:
+    """Mount points at and below the directories, the deepest first; one that is mounted twice is there twice."""
     points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return sorted((each for each in points if any(each.startswith(f"{root}/") for root in roots)), reverse=True)
+    return sorted((each for each in points if any(Path(each).is_relative_to(root) for root in roots)), reverse=True)
