@@ -25,10 +25,12 @@ export LC_ALL := C.UTF-8
 # What could not be had the last time is attempted again at once when set-up itself is what was asked for; otherwise
 # only when that does not cost every other command minutes.
 PROVISION := PYTHONPATH=lab $(PYTHON) -m k2lab.provision
-RETRY := $(if $(filter setup setup-dev,$(MAKECMDGOALS)),--retry)
+RETRY := $(if $(filter setup setup-dev setup-docker,$(MAKECMDGOALS)),--retry)
+# The lab in containers needs an engine and Compose.
+DOCKER := $(if $(filter setup-docker lab-docker%,$(MAKECMDGOALS))$(filter lab_docker,$(notdir $(patsubst %/,%,$(INVENTORY)))),--docker)
 # Against another platform nobody needs a Kafka, a MinIO or minutes of compiling.
 NO_LAB := $(if $(filter-out lab%,$(notdir $(patsubst %/,%,$(INVENTORY)))),--no-lab)
-PLAY := ansible-playbook -i $(INVENTORY) $(if $(filter-out 0 no false,$(QUICK)),-e k2_quick=true) $(ARGS)
+PLAY = ansible-playbook -i $(INVENTORY) $(if $(filter-out 0 no false,$(QUICK)),-e k2_quick=true) $(ARGS)
 
 .PHONY: help
 help: ## Show this list
@@ -37,7 +39,7 @@ help: ## Show this list
 
 .PHONY: setup
 setup: ## Install what a run needs: .venv, the broker's jars, the lab's other programs
-	@$(PROVISION) --for run $(RETRY) $(NO_LAB)
+	@$(PROVISION) --for run $(RETRY) $(NO_LAB) $(DOCKER)
 
 .PHONY: setup-dev
 setup-dev: ## The same, with what checks and tests need
@@ -84,6 +86,19 @@ lab-down: setup ## Stop the lab, keep its data
 .PHONY: lab-status
 lab-status: setup ## Show each service: state, pid, uptime, CPU, memory, port, probe
 	@bin/k2h status -i $(INVENTORY)
+
+.PHONY: setup-docker
+setup-docker: setup ## The same as setup, with a Docker Engine and Compose
+
+.PHONY: lab-docker
+lab-docker: INVENTORY := inventory/lab_docker
+lab-docker: setup ## Start the lab in containers, on a running Docker Engine or one of its own
+	@$(PLAY) playbooks/lab_up.yml
+
+.PHONY: lab-docker-down
+lab-docker-down: INVENTORY := inventory/lab_docker
+lab-docker-down: setup ## Remove its containers, network and engine, keep its data
+	@$(PLAY) playbooks/lab_down.yml
 
 .PHONY: requirements
 requirements: setup-dev ## Pin requirements/*.in, lab/go/*/go.mod and the checksums of lab/kafka/pom.xml anew

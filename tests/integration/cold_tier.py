@@ -19,8 +19,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from k2lab.common.errors import LabError
 from k2lab.control import processes
+from k2lab.control.keeper import State
 from k2lab.control.lab import Lab as LabPlaces
-from k2lab.control.supervisor import State, Supervisor
+from k2lab.control.supervisor import Supervisor
 from k2lab.offload.config import read_config
 from k2lab.offload.names import OFFLOAD_DEPLOYMENT, OFFLOAD_FLOW
 from k2lab.offload.prefect_api import ENDED, FlowRun, PrefectApi, RunState

@@ -20,6 +20,7 @@ class Lab:
 
     directory: Path
     base_port: int
+    inventory: str = "lab"
 
     def port(self, offset: int) -> int:
         """The port at ``offset`` of the lab's block."""
@@ -44,7 +45,7 @@ class Lab:
         command = [
             str(Path(sys.executable).parent / "ansible-playbook"),
             "-i",
-            str(ROOT / "inventory" / "lab"),
+            str(ROOT / "inventory" / self.inventory),
             str(ROOT / "playbooks" / f"{name}.yml"),
             "-e",
             json.dumps(self.variables | variables),

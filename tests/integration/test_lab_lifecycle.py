@@ -25,8 +25,9 @@ import pytest
 from ports import free_base_port
 
 from k2lab.control import processes
+from k2lab.control.keeper import State
 from k2lab.control.lab import Lab
-from k2lab.control.supervisor import State, Supervisor
+from k2lab.control.supervisor import Supervisor
 from k2lab.provision.golang.programs import GO_PARTS, go_entry
 from k2lab.provision.kafka import kafka_home
 from k2lab.provision.paths import Paths

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "lab"
+# What the role has written before it writes what starts the services, and takes digests of.
+WRITTEN = (
+    *("server.properties", "users.json", "pg_hba.conf", "postgresql.conf", "offload.json", "process-exporter.yml"),
+    *("prometheus/prometheus.yml", "alertmanager/alertmanager.yml", "grafana/grafana.ini"),
+)
 
 
 class RenderedLab:
@@ -20,9 +26,10 @@ class RenderedLab:
 
     def __init__(self, directory: Path, variables: dict[str, Any]) -> None:
         self._loader = DataLoader()
-        (directory / "run").mkdir()
-        for name in ("server.properties", "users.json", "postgresql.conf", "offload.json"):
-            (directory / "run" / name).write_text("", encoding="utf-8")
+        for name in WRITTEN:
+            path = directory / "run" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("", encoding="utf-8")
         self._variables: dict[str, Any] = {
             **self.read(ROLE / "defaults" / "main.yml"),
             **self.read(ROLE / "vars" / "main.yml"),
@@ -33,7 +40,7 @@ class RenderedLab:
             "ansible_playbook_python": "python3",
             "__lab_facts": {"lab_id": directory.name, "java": "java", "kafka_home": "kafka", "tools": {}},
             "__lab_prepared": {"cluster_id": "c"},
-            "__lab_selected": {"unavailable": {}},
+            "__lab_selected": {"unavailable": {}, "code": defaultdict(lambda: "c0de")},
             "__lab_rendered": trust_as_template("{{ __lab_entries }}"),
         }
         parts = self._variables["__lab_parts"].values()
@@ -44,6 +51,10 @@ class RenderedLab:
     def define(self, variables: dict[str, Any]) -> None:
         """Set variables of the play."""
         self._variables.update(variables)
+
+    def facts(self, facts: dict[str, Any]) -> None:
+        """Facts of the machine besides those that every lab has."""
+        self._variables["__lab_facts"].update(facts)
 
     def secrets(self, value: str) -> dict[str, str]:
         """This value for every secret the lab has."""

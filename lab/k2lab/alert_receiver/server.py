@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from k2lab.alert_receiver.log import NotificationLog
 from k2lab.common.errors import LabError
+from k2lab.common.options import LOOPBACK
 from k2lab.common.status import (
     JSON_TYPE,
     Health,
@@ -124,15 +125,15 @@ def _json(document: object) -> bytes:
 
 
 class Server(HttpServer):
-    """Listens on 127.0.0.1. Raises LabError when the port cannot be had."""
+    """Listens on `host`. Raises LabError when the port cannot be had."""
 
-    def __init__(self, port: int, receiver: Receiver) -> None:
+    def __init__(self, port: int, receiver: Receiver, host: str = LOOPBACK) -> None:
         self.receiver = receiver
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            super().__init__((host, port), _Handler)
         except OSError as error:
             raise LabError(
-                f"to listen on 127.0.0.1:{port}", str(error), "stop the process that holds the port, or choose another"
+                f"to listen on {host}:{port}", str(error), "stop the process that holds the port, or choose another"
             ) from error
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from k2lab.common.errors import run_program
 from k2lab.common.logs import configure_logging
-from k2lab.common.options import not_negative, port
+from k2lab.common.options import add_host, not_negative, port
 from k2lab.common.shutdown import stop_event_asyncio
 
 from .datadir import DataDirLock, InUseError, listen
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m k2lab.clickhouse_front", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="directory of the tables; made if absent")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add_host(parser)
     parser.add_argument("--port", type=port, required=True)
     parser.add_argument("--users", type=Path, required=True, help="JSON: [{name, password_sha256, readonly, settings}]")
     parser.add_argument(

@@ -6,6 +6,13 @@ from __future__ import annotations
 import argparse
 import math
 
+LOOPBACK = "127.0.0.1"
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """The option --host: where a program listens. A container, which has a network of its own, takes 0.0.0.0."""
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default %(default)s)")
+
 
 def port(text: str) -> int:
     """A TCP port, 1 to 65535."""

@@ -37,6 +37,7 @@ from prometheus_client import (
 )
 
 from k2lab.common.errors import LabError
+from k2lab.common.options import LOOPBACK
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class StatusServer:
         port: int,
         health: Callable[[], Health],
         registry: CollectorRegistry = REGISTRY,
-        host: str = "127.0.0.1",
+        host: str = LOOPBACK,
     ) -> None:
         self._service = service
         self._address = (host, port)

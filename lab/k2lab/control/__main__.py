@@ -21,6 +21,7 @@ from types import FrameType
 from k2lab.common import options
 from k2lab.common.errors import LabError
 from k2lab.control.availability import Entry, record_unavailable, unavailable
+from k2lab.control.docker.conflicts import Wanted
 from k2lab.control.down import end_all, purge
 from k2lab.control.lab import Lab
 from k2lab.control.plan import Plan
@@ -50,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "preflight":
             command.add_argument("--port", type=options.port, action="append", default=[])
             command.add_argument("--tool", action="append", default=[], help="programs to look for")
+            command.add_argument("--project", default="", help="of Compose, for a lab in containers")
+            command.add_argument("--network", default="", help="of those containers")
+            command.add_argument("--subnet", default="", help="of that network")
+            command.add_argument("--container", action="append", default=[], help="names the lab wants")
         if name == "prepare":
             command.add_argument("--directory", action="append", default=[], help="below the lab's own")
             command.add_argument("--secret", action="append", default=[], help="names of passwords")
@@ -82,9 +87,10 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _run(read: argparse.Namespace) -> dict[str, object]:
     lab = Lab.at(read.lab_dir)
     if read.command == "preflight":
-        problems, facts = preflight(lab, read.port)
-        tools = {name: asdict(tool) for name, tool in find_tools(read.tool).items()}
-        return {"problems": problems, "tools": tools, **facts}
+        tools = find_tools(read.tool)
+        wanted = Wanted(read.project, read.container, read.network, read.subnet) if read.project else None
+        problems, facts = preflight(lab, read.port, wanted, tools.values())
+        return {"problems": problems, "tools": {name: asdict(tool) for name, tool in tools.items()}, **facts}
     if read.command == "prepare":
         return asdict(prepare(lab, read.directory, read.secret))
     if read.command == "select":

@@ -4,50 +4,41 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import shutil
-import time
 from collections.abc import Sequence
 
 from k2lab.common.errors import LabError
 from k2lab.control import processes
+from k2lab.control.keeper import Keeper
+from k2lab.control.keepers import keeper_of
 from k2lab.control.lab import Lab
 from k2lab.control.plan import Plan
-from k2lab.control.supervisor import Supervisor
 
-POLL_S = 0.05
 # Longer than the longest stopwaitsecs of the role's programs, after which supervisord kills.
 STOP_TIMEOUT_S = 60.0
-SHUTDOWN_TIMEOUT_S = 30.0
 GRACE_S = 10.0
 
 
-def stop_services(supervisor: Supervisor, plan: Plan, names: Sequence[str]) -> list[str]:
+def stop_services(keeper: Keeper, plan: Plan, names: Sequence[str]) -> list[str]:
     """Stop services stage by stage: who writes stops before what is written to. Returns those that ran."""
     stopped = []
     for stage in sorted({service.stop_stage for service in plan.services}):
         group = [service.name for service in plan.services if service.stop_stage == stage and service.name in names]
-        stopped += supervisor.stop(group, timeout_s=STOP_TIMEOUT_S)
+        stopped += keeper.stop(group, timeout_s=STOP_TIMEOUT_S)
     return stopped
 
 
 def end_all(lab: Lab, plan: Plan | None) -> list[str]:
     """End every process of the lab, gracefully where possible. Returns what was ended; empty when nothing ran.
 
-    Works without supervisord too: processes are known by their marker. Raises LabError when one cannot be ended.
+    Works without the keeper too: processes are known by their marker. Raises LabError when one cannot be ended.
     """
     ended = []
-    supervisor = Supervisor(lab)
-    if supervisor.answers():
+    keeper = keeper_of(lab, plan)
+    if keeper.answers():
         if plan is not None:
-            ended += stop_services(supervisor, plan, [service.name for service in plan.services])
-        # supervisord may close the connection before it has answered.
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            supervisor.shutdown()
-        ended.append("supervisord")
-        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
-        while processes.of_lab(lab) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+            ended += stop_services(keeper, plan, [service.name for service in plan.services])
+        ended += keeper.shutdown()
     if left := processes.of_lab(lab):
         names = [processes.describe(process) for process in left]
         # The supervisor first, so that it does not start again what ends next to it.
@@ -60,10 +51,7 @@ def end_all(lab: Lab, plan: Plan | None) -> list[str]:
         raise LabError(
             f"no process of the lab {lab.directory} to be left", seen, "end them by hand: they ignore SIGKILL"
         )
-    lab.socket.unlink(missing_ok=True)
-    lab.socket_link.unlink(missing_ok=True)
-    if lab.socket != lab.socket_link and lab.socket.parent.is_dir():
-        lab.socket.parent.rmdir()
+    keeper.clean_up()
     return ended
 
 

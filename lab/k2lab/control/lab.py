@@ -84,6 +84,26 @@ class Lab:
             return self.socket_link
         return Path(tempfile.gettempdir()) / f"k2-lab-{os.getuid()}-{self.lab_id}" / "supervisor.sock"
 
+    @property
+    def compose(self) -> Path:
+        """The compose file of a lab in containers."""
+        return self.run / "compose.yml"
+
+    @property
+    def engine_link(self) -> Path:
+        """Where clients look for the Docker Engine of this lab: a symbolic link to its socket."""
+        return self.run / "docker.sock"
+
+    @property
+    def engine_data(self) -> Path:
+        """Images and containers of an engine of the lab's own; gone when that is stopped."""
+        return self.directory / "engine"
+
+    @property
+    def engine_run(self) -> Path:
+        """Sockets and pid files of an engine of the lab's own: its sockets lie deep, so this is a short path."""
+        return Path(tempfile.gettempdir()) / f"k2-engine-{os.getuid()}-{self.lab_id}"
+
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
         """What a process of the lab is given of the environment around it, and the marker."""
         kept = {name: outer[name] for name in INHERITED if name in outer}

@@ -45,8 +45,19 @@ class CommandStep:
 
 
 @dataclass(frozen=True)
+class DockerPlan:
+    """Of a lab in containers: its project of Compose, and its image."""
+
+    project: str
+    image: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All that `up` needs to know beyond supervisord's configuration."""
+    """All that `up` needs to know beyond the configuration of who keeps the programs running.
+
+    `docker` is None for a lab of processes.
+    """
 
     services: tuple[Service, ...]
     steps: tuple[CommandStep, ...]
@@ -57,6 +68,7 @@ class Plan:
     candles: CandleEngine
     exchanges: tuple[str, ...]
     timeout_s: float
+    docker: DockerPlan | None
 
     @classmethod
     def read(cls, lab: Lab) -> Plan:
@@ -96,4 +108,6 @@ class Plan:
             candles=CandleEngine(raw["candles"]),
             exchanges=tuple(raw["exchanges"]),
             timeout_s=float(raw["timeout_s"]),
+            # A lab.json of an earlier version has no such key.
+            docker=DockerPlan(raw["docker"]["project"], raw["docker"]["image"]) if raw.get("docker") else None,
         )

@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import sys
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from pathlib import Path
 import k2lab
 from k2lab.common.errors import LabError
 from k2lab.control import processes
+from k2lab.control.docker import conflicts
+from k2lab.control.docker.conflicts import Wanted
+from k2lab.control.keepers import keeper_of
 from k2lab.control.lab import Lab
-from k2lab.control.supervisor import Supervisor
+from k2lab.control.plan import Plan
 from k2lab.provision.kafka import differences, kafka_home, read_manifest
 from k2lab.provision.paths import Paths
 from k2lab.provision.system import JAVA_MINIMUM, JAVA_PACKAGE, find_java
@@ -25,6 +29,8 @@ from k2lab.provision.tools import find_tool
 
 DISK_BYTES = 2_000_000_000
 CLUSTER_ID = "kafka_cluster_id"
+
+Findings = tuple[list[str], dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,13 @@ def find_tools(names: Iterable[str]) -> dict[str, FoundTool]:
     }
 
 
-def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
-    """What would keep the lab from starting (empty: nothing), and the facts its configuration needs."""
+def preflight(lab: Lab, ports: list[int], wanted: Wanted | None, tools: Iterable[FoundTool]) -> Findings:
+    """What would keep the lab from starting (empty: nothing), and the facts its configuration needs.
+
+    `wanted` is None for a lab of processes; containers have to see where `tools` are.
+    """
     problems: list[str] = []
-    facts = {"lab_id": lab.lab_id, "directory": str(lab.directory), "socket": str(lab.socket)}
+    facts: dict[str, object] = {"lab_id": lab.lab_id, "directory": str(lab.directory), "socket": str(lab.socket)}
     paths = Paths.discover()
     home = kafka_home(paths)
     facts["kafka_home"] = str(home)
@@ -68,7 +77,8 @@ def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
             f"Kafka's jars in {home} are not complete ({wrong[0]}; {len(wrong)} differences): run make setup"
         )
     found = find_java()
-    facts["java"] = found[0] if found else ""
+    java = found[0] if found else ""
+    facts["java"] = java
     if found is None:
         problems.append(
             f"no Java {JAVA_MINIMUM} or newer on PATH, in JAVA_HOME or /usr/lib/jvm: apt install {JAVA_PACKAGE}"
@@ -83,13 +93,25 @@ def preflight(lab: Lab, ports: list[int]) -> tuple[list[str], dict[str, str]]:
         problems.append(f"{existing} is not writable: set k2_lab_dir to a directory of yours")
     # Listeners of this lab itself are no obstacle: they are kept, or ended as orphans.
     own = {process.pid for process in processes.of_lab(lab)}
-    taken = processes.taken_ports(ports, own)
+    keeper = keeper_of(lab, Plan.read(lab) if lab.plan.exists() else None)
+    taken = processes.taken_ports(set(ports) - keeper.held_ports(), own)
     for holder in dict.fromkeys(taken.values()):
         held = sorted(port for port, by in taken.items() if by == holder)
         text = f"port {held[0]} is" if len(held) == 1 else f"ports {', '.join(map(str, held))} are"
         problems.append(f"{text} taken by {holder}: end it, or set k2_lab_base_port")
-    facts["supervisord"] = "running" if Supervisor(lab).answers() else "not running"
+    facts["keeper"] = f"{keeper.name} {'running' if keeper.answers() else 'not running'}"
+    if wanted is not None:
+        problems += conflicts.problems(lab, wanted)
+        facts["docker"] = conflicts.facts(lab, _programs(paths, home, java, tools))
     return problems, facts
+
+
+def _programs(paths: Paths, kafka: Path, java: str, tools: Iterable[FoundTool]) -> list[Path]:
+    """Directories of all that the lab's programs are and read, on this machine."""
+    found = [Path(place) for tool in tools for place in (tool.path and str(Path(tool.path).parent), tool.home) if place]
+    java_home = [Path(java).resolve().parents[1]] if java else []
+    # Of Python both the environment and what it was made from.
+    return [Path(sys.prefix), Path(sys.base_prefix), paths.root / "lab", kafka, *java_home, *found]
 
 
 def prepare(lab: Lab, directories: Sequence[str], names: Sequence[str]) -> Prepared:

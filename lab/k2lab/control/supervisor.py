@@ -3,74 +3,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from supervisor.xmlrpc import Faults
 
 from k2lab.common.errors import LabError
+from k2lab.control import processes
+from k2lab.control.keeper import SETTLED, Keeper, Program, Reload, State
 from k2lab.control.lab import Lab
+from k2lab.control.unix_http import UnixConnection
 
 POLL_S = 0.05
 CALL_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 15.0
-
-
-class State(StrEnum):
-    """supervisord's states of a program."""
-
-    STOPPED = "STOPPED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    BACKOFF = "BACKOFF"
-    STOPPING = "STOPPING"
-    EXITED = "EXITED"
-    FATAL = "FATAL"
-    UNKNOWN = "UNKNOWN"
-
-
-SETTLED = frozenset({State.STOPPED, State.EXITED, State.FATAL})
-
-
-@dataclass(frozen=True)
-class Program:
-    """What supervisord says of a program. Times in whole seconds since the epoch, 0 for never."""
-
-    name: str
-    state: State
-    pid: int
-    exit_status: int
-    stopped_at: int
-    spawn_error: str
-
-
-@dataclass(frozen=True)
-class Reload:
-    """What a reread configuration did to the programs."""
-
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=CALL_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+SHUTDOWN_TIMEOUT_S = 30.0
 
 
 class _Transport(xmlrpc.client.Transport):
@@ -79,11 +33,13 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the socket is the address
-        return _Connection(self._path)
+        return UnixConnection(self._path, CALL_TIMEOUT_S)
 
 
-class Supervisor:
+class Supervisor(Keeper):
     """Client; makes a connection for each call, so it may be used from several threads."""
+
+    name = "supervisord"
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -149,9 +105,31 @@ class Supervisor:
             self._call("addProcessGroup", name)
         return Reload(tuple(added), tuple(changed), tuple(removed))
 
-    def shutdown(self) -> None:
-        """Ask supervisord to stop what is left and end."""
-        self._call("shutdown")
+    def shutdown(self) -> list[str]:
+        """Ask supervisord to stop what is left and end, and wait for that."""
+        # supervisord may close the connection before it has answered.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self._call("shutdown")
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
+        while processes.of_lab(self._lab) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return [self.name]
+
+    def clean_up(self) -> None:
+        """Remove the socket, where supervisord was killed and has left it."""
+        lab = self._lab
+        lab.socket.unlink(missing_ok=True)
+        lab.socket_link.unlink(missing_ok=True)
+        if lab.socket != lab.socket_link and lab.socket.parent.is_dir():
+            lab.socket.parent.rmdir()
+
+    def held_ports(self) -> set[int]:
+        """None: the lab's processes listen themselves, and are known by their marker."""
+        return set()
+
+    def log_tail(self, name: str) -> str:
+        """The last lines of the program's log, and where it is."""
+        return f"last lines of {self._lab.log(name)}:\n{self._lab.log_tail(name)}"
 
     def launch(self) -> None:
         """Start supervisord as a daemon and wait until it answers. Raises LabError."""

@@ -16,11 +16,12 @@ from k2lab.control import processes
 from k2lab.control.availability import needing, update_unavailable
 from k2lab.control.commands import run_command
 from k2lab.control.down import STOP_TIMEOUT_S, end_all, stop_services
+from k2lab.control.keeper import State
+from k2lab.control.keepers import keeper_of
 from k2lab.control.lab import Lab
 from k2lab.control.plan import HOT, CommandStep, Plan, Service
 from k2lab.control.progress import StepProgress
 from k2lab.control.steps import Step, Steps
-from k2lab.control.supervisor import State, Supervisor
 from k2lab.schema.apply import apply_schema
 from k2lab.topics import ensure_topics, wait_for_broker
 
@@ -49,7 +50,7 @@ class Up:
     def __init__(self, lab: Lab, plan: Plan) -> None:
         self._lab = lab
         self._plan = plan
-        self._supervisor = Supervisor(lab)
+        self._keeper = keeper_of(lab, plan)
         self._progress = StepProgress("Start the lab")
         self._steps = Steps(self._progress.step)
         self._deadline = time.monotonic() + plan.timeout_s
@@ -79,20 +80,20 @@ class Up:
         return self.outcome
 
     def _supervise(self) -> None:
-        """Have supervisord there, with the configuration as it is now."""
-        if self._supervisor.answers():
-            reload = self._supervisor.reload(stop_timeout_s=STOP_TIMEOUT_S)
+        """Have the keeper there, with the configuration as it is now."""
+        if self._keeper.answers():
+            reload = self._keeper.reload(stop_timeout_s=STOP_TIMEOUT_S)
             for what in ("added", "changed", "removed"):
                 self.outcome.changes += [f"{what} {name}" for name in getattr(reload, what)]
             return
         if orphans := processes.of_lab(self._lab):
-            # A supervisord that was killed leaves its programs behind, and they hold our ports and data.
+            # A keeper that was killed leaves its programs behind, and they hold our ports and data.
             names = [processes.describe(process) for process in orphans]
             end_all(self._lab, self._plan)
             self.outcome.changes += [f"ended orphan {name}" for name in names]
         self._launched = True
-        self._supervisor.launch()
-        self.outcome.changes.append("started supervisord")
+        self._keeper.launch()
+        self.outcome.changes.append(f"started {self._keeper.name}")
 
     def _all_steps(self) -> list[Step]:
         services = self._plan.services
@@ -124,7 +125,7 @@ class Up:
         for name, need in steps.skipped.items():
             reasons[name] = needing(need, reasons[need])
         # What was skipped may run since an earlier lab-up: nothing that is called unavailable is to run.
-        stop_services(self._supervisor, self._plan, [name for name in reasons if name in services])
+        stop_services(self._keeper, self._plan, [name for name in reasons if name in services])
         self.outcome.unavailable = reasons
         update_unavailable(self._lab, services, {name: reason for name, reason in reasons.items() if name in services})
 
@@ -133,13 +134,13 @@ class Up:
             self.outcome.changes.append(f"did {step.name}")
 
     def _start(self, service: Service) -> None:
-        program = self._supervisor.program(service.name)
+        program = self._keeper.program(service.name)
         self._stopped_before[service.name] = program.stopped_at
         self._deaths[service.name] = set()
         if program.state not in (State.RUNNING, State.STARTING, State.BACKOFF):
             self._check_ports(service)
             self._started.append(service.name)
-            self._supervisor.start(service.name)
+            self._keeper.start(service.name)
             self.outcome.changes.append(f"started {service.name}")
         if service.health_url is not None:
             self._wait_for_health(service, service.health_url)
@@ -147,7 +148,7 @@ class Up:
     def _check_ports(self, service: Service) -> None:
         """The check before the lab was configured is some seconds old: somebody may have come since."""
         own = {process.pid for process in processes.of_lab(self._lab)}
-        for port, holder in processes.taken_ports(service.ports, own).items():
+        for port, holder in processes.taken_ports(set(service.ports) - self._keeper.held_ports(), own).items():
             raise LabError(f"port {port} to be free for {service.name}", holder, "end it, or set k2_lab_base_port")
 
     def _wait_for_health(self, service: Service, url: str) -> None:
@@ -165,7 +166,7 @@ class Up:
     def _still_starting(self, name: str, expected: str, seen: str) -> None:
         """Raise when waiting for this service has become pointless."""
         self._steps.check()
-        program = self._supervisor.program(name)
+        program = self._keeper.program(name)
         if program.stopped_at != self._stopped_before[name]:
             self._deaths[name].add(program.stopped_at)
         if program.state is State.FATAL or len(self._deaths[name]) >= DEATHS_MAX:
@@ -174,10 +175,9 @@ class Up:
             raise self._failure(name, f"to be ready within {self._plan.timeout_s:.0f} s: {expected}", seen)
 
     def _failure(self, name: str, expected: str, seen: str) -> LabError:
-        tail = self._lab.log_tail(name)
         return LabError(
             f"{name} {expected}",
-            f"{seen}\nlast lines of {self._lab.log(name)}:\n{tail}",
+            f"{seen}\n{self._keeper.log_tail(name)}",
             "correct the cause, run lab-up again",
         )
 
@@ -225,4 +225,4 @@ class Up:
         if self._launched:
             end_all(self._lab, self._plan)
         elif self._started:
-            stop_services(self._supervisor, self._plan, self._started)
+            stop_services(self._keeper, self._plan, self._started)

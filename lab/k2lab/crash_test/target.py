@@ -14,9 +14,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from k2lab.clickhouse_http import ClickHouse, ClickHouseError
 from k2lab.common.errors import LabError
+from k2lab.control.keeper import State
 from k2lab.control.lab import Lab
 from k2lab.control.plan import HOT, Plan
-from k2lab.control.supervisor import State, Supervisor
+from k2lab.control.supervisor import Supervisor
 
 SIMULATOR = "exchange-simulator"
 PROCESSOR = "silver-processor"

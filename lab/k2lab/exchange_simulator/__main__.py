@@ -36,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             f"--{exchange}-rate", type=options.not_negative, help="trades/s (default: a third of --rate)"
         )
     parser.add_argument("--control-port", type=options.port, required=True, help="control interface and metrics")
+    options.add_host(parser)
     parser.add_argument("--rate", type=options.not_negative, default=50.0, help="trades/s of all exchanges together")
     parser.add_argument("--schedule", choices=[kind.value for kind in Arrival], default=Arrival.POISSON.value)
     parser.add_argument("--seed", type=int, default=1, help="of the Poisson gaps")
@@ -73,9 +74,10 @@ async def serve(options_read: argparse.Namespace) -> int:
     runners = []
     try:
         for name, exchange in exchanges.items():
-            runners.append(await listen(exchange, getattr(options_read, f"{name}_port")))
+            runners.append(await listen(exchange, options_read.host, getattr(options_read, f"{name}_port")))
         control = Control(exchanges, driver, families.registry)
-        runners.append(await listen_on(control.application(), options_read.control_port, "the control interface"))
+        address = (options_read.host, options_read.control_port)
+        runners.append(await listen_on(control.application(), address, "the control interface"))
         for exchange in exchanges.values():
             exchange.start()
         driver.start()

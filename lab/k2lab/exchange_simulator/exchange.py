@@ -351,21 +351,22 @@ class Exchange:
         return socket
 
 
-async def listen(exchange: Exchange, port: int) -> web.AppRunner:
-    """Serve `exchange` on 127.0.0.1:`port`. Raises LabError when the port cannot be had."""
-    return await listen_on(exchange.application(), port, f"the {exchange.name} WebSocket server")
+async def listen(exchange: Exchange, host: str, port: int) -> web.AppRunner:
+    """Serve `exchange` on `host`:`port`. Raises LabError when the port cannot be had."""
+    return await listen_on(exchange.application(), (host, port), f"the {exchange.name} WebSocket server")
 
 
-async def listen_on(application: web.Application, port: int, purpose: str) -> web.AppRunner:
-    """Serve `application` on 127.0.0.1:`port`. Raises LabError when the port cannot be had."""
+async def listen_on(application: web.Application, address: tuple[str, int], purpose: str) -> web.AppRunner:
+    """Serve `application` on `address`, host and port. Raises LabError when the port cannot be had."""
+    host, port = address
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
         raise LabError(
-            f"to serve {purpose} on 127.0.0.1:{port}",
+            f"to serve {purpose} on {host}:{port}",
             str(error),
             "stop the process that holds the port (ss -ltnp) or choose another one",
         ) from error

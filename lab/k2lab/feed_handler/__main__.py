@@ -41,6 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--topic", required=True, help="of the normalised trades")
     parser.add_argument("--dead-letter-topic", required=True)
     parser.add_argument("--http-port", type=options.port, required=True, help="/health and /metrics")
+    options.add_host(parser)
     parser.add_argument(
         "--stale-after", type=options.positive, default=10.0, help="seconds without a trade until unhealthy"
     )
@@ -104,7 +105,7 @@ async def serve(options_read: argparse.Namespace) -> int:
     def judge() -> Health:
         return health(status, str(options_read.url), options_read.stale_after, publisher.queue_depth)
 
-    with StatusServer(f"feed-handler-{exchange}", options_read.http_port, judge):
+    with StatusServer(f"feed-handler-{exchange}", options_read.http_port, judge, host=options_read.host):
         reading = asyncio.create_task(feed.run())
         stopping = asyncio.create_task(stop.wait())
         ends: set[asyncio.Future[Any]] = {reading, stopping, publisher.fatal}

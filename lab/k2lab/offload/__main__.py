@@ -10,7 +10,7 @@ from pathlib import Path
 
 from k2lab.common.errors import run_program
 from k2lab.common.logs import configure_logging
-from k2lab.common.options import not_negative, port, positive
+from k2lab.common.options import add_host, not_negative, port, positive
 from k2lab.offload.config import OffloadConfig, read_config
 
 log = logging.getLogger("k2lab.offload")
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     first_run.add_argument("--timeout", type=positive, default=90.0, help="seconds (default %(default)s)")
     exporter = add("exporter", _exporter, "serve /metrics and /health until SIGTERM")
     exporter.add_argument("--http-port", type=port, required=True)
+    add_host(exporter)
     return parser
 
 
@@ -102,7 +103,7 @@ def _exporter(config: OffloadConfig, options: argparse.Namespace) -> None:
     from k2lab.common.shutdown import stop_event_threading
     from k2lab.offload.exporter import serve
 
-    serve(config, options.http_port, stop_event_threading())
+    serve(config, (options.host, options.http_port), stop_event_threading())
 
 
 if __name__ == "__main__":

@@ -164,8 +164,11 @@ def render(state: State) -> Iterator[Metric]:
     yield from (lag, watermark, duration, rows, errors, failures, reconciled, cycles)
 
 
-def serve(config: OffloadConfig, http_port: int, stop: threading.Event) -> None:
-    """Serve until `stop` is set; starts, and says so on /health, while Postgres is still down."""
+def serve(config: OffloadConfig, address: tuple[str, int], stop: threading.Event) -> None:
+    """Serve on `address`, host and port, until `stop` is set.
+
+    Starts, and says so on /health, while Postgres is still down.
+    """
     source = Source(config.postgres)
     REGISTRY.register(OffloadCollector(source))
 
@@ -177,6 +180,7 @@ def serve(config: OffloadConfig, http_port: int, stop: threading.Event) -> None:
         failing = [table.table for table in state.tables if table.failures]
         return Health.of([], tables=len(state.tables), failing=failing)
 
-    with StatusServer("offload-exporter", http_port, health):
+    host, port = address
+    with StatusServer("offload-exporter", port, health, host=host):
         stop.wait()
     source.close()

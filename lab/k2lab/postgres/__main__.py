@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         if name in ("databases", "ready"):
+            command.add_argument("--host", default=options.LOOPBACK, help="of the server (default %(default)s)")
             command.add_argument("--port", type=options.port, required=True)
             command.add_argument("--database", action="append", required=True, metavar="NAME")
             command.add_argument("--reader-password-file", type=Path, required=True, metavar="FILE")
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         from k2lab.postgres.databases import check_ready
 
         for database in read.database:
-            check_ready(read.port, _secret(read.reader_password_file), database)
+            check_ready(read.host, read.port, _secret(read.reader_password_file), database)
         return 0
     cluster = Cluster(read.server.absolute(), read.root.absolute())
     if read.command == "serve":
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _databases(read: argparse.Namespace) -> None:
     from k2lab.postgres.databases import Access, ensure_databases
 
-    access = Access(read.port, _secret(read.password_file))
+    access = Access(read.port, _secret(read.password_file), read.host)
     made = ensure_databases(access, read.database, _secret(read.reader_password_file), read.timeout)
     log.info("made: %s", ", ".join(made) or "nothing, all is there")
 

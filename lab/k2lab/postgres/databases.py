@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from k2lab.common.errors import LabError
+from k2lab.common.options import LOOPBACK
 from k2lab.postgres.cluster import SUPERUSER, VERSION_MINIMUM
 
 READER = "readonly"
@@ -20,10 +21,11 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Access:
-    """Where the server listens on 127.0.0.1, and its superuser's password."""
+    """Where the server listens, and its superuser's password."""
 
     port: int
     password: str = field(repr=False)
+    host: str = LOOPBACK
 
 
 def ensure_databases(access: Access, names: Sequence[str], reader_password: str, timeout_s: float) -> list[str]:
@@ -44,11 +46,11 @@ def ensure_databases(access: Access, names: Sequence[str], reader_password: str,
     return made
 
 
-def check_ready(port: int, reader_password: str, database: str) -> None:
+def check_ready(host: str, port: int, reader_password: str, database: str) -> None:
     """Have the server answer a query of the read-only role. Raises LabError when it does not, within 5 s."""
     try:
         with psycopg.connect(
-            host="127.0.0.1",
+            host=host,
             port=port,
             dbname=database,
             user=READER,
@@ -69,7 +71,7 @@ def _connect(access: Access, timeout_s: float) -> psycopg.Connection[tuple[objec
     while True:
         try:
             return psycopg.connect(
-                host="127.0.0.1",
+                host=access.host,
                 port=access.port,
                 dbname="postgres",
                 user=SUPERUSER,

@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-lab", dest="lab", action="store_false", help="for another platform: without the programs of the lab"
     )
+    parser.add_argument(
+        "--docker", action="store_true", help="with a Docker Engine and Compose, for the lab in containers"
+    )
     options = parser.parse_args(arguments)
     paths = Paths.discover()
     runner = Runner(paths.work / "setup")
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with exclusive(
             paths.work / "setup.lock", timeout_s=LOCK_TIMEOUT_S, waiting=_say, cancelled=lambda: runner.cancelled
         ):
-            return _set_up(paths, options.purpose, runner, lab=options.lab, retry=options.retry)
+            return _set_up(paths, options.purpose, runner, lab=options.lab, docker=options.docker, retry=options.retry)
     except SetupError as error:
         _say(f"set-up failed: {error}")
         return EXIT_FAILED
@@ -90,8 +93,8 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _set_up(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bool) -> int:
-    lanes = plan(paths, purpose, runner, lab=lab, retry=retry)
+def _set_up(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, docker: bool, retry: bool) -> int:
+    lanes = plan(paths, purpose, runner, lab=lab, docker=docker, retry=retry)
     started, begun = utc_now(), time.monotonic()
     shift = _Shift(paths, runner, retry)
     outcome = "interrupted"

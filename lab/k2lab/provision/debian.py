@@ -36,6 +36,8 @@ ENGINE_UNITS = ("docker.socket", "docker.service", "containerd.service")
 # Asked before a package starts a server: 101 forbids it.
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 TRY_TIMEOUT_S = 10.0
+# Compose, for the lab in containers.
+COMPOSE_KEY = "docker-compose"
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d")
 DOWNLOAD_TIMEOUT_S = 300.0
 UNPACK_TIMEOUT_S = 60.0
@@ -116,12 +118,26 @@ def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
     """
     doing("installing Debian's package, 1 MB")
     apt_install(runner, IPTABLES_KEY)
-    found = find_on_path("iptables")
+    return _installed("iptables", IPTABLES_KEY)
+
+
+def ensure_compose(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have Compose installed. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed or is too old.
+    """
+    doing("installing Debian's package, 2 MB")
+    apt_install(runner, COMPOSE_KEY)
+    return _installed("docker-compose", COMPOSE_KEY)
+
+
+def _installed(program: str, package: str) -> tuple[str, bool]:
+    found = find_on_path(program)
     if found.path is None:
         raise SetupError(
-            "this release's package iptables has no program that does",
+            f"this release's package {package} has no {program} that does",
             seen=found.refused or "none installed",
-            remedy=f"install iptables {ACCEPTED['iptables'].text}",
+            remedy=f"install {program} {ACCEPTED[program].text}",
         )
     return f"{found.version} in {found.path.parent}", True
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from k2lab.provision import environment, kafka
 from k2lab.provision.debian import (
+    COMPOSE_KEY,
     ENGINE_KEY,
     IPTABLES_KEY,
     POSTGRES_KEY,
     PROMETHEUS_PROGRAMS,
+    ensure_compose,
     ensure_engine,
     ensure_iptables,
     ensure_postgres,
@@ -60,8 +62,8 @@ class Lane:
     close: Callable[[], None] = lambda: None
 
 
-def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bool) -> tuple[Lane, ...]:
-    """See what there is to do, without the lab's own programs unless `lab`.
+def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, docker: bool, retry: bool) -> tuple[Lane, ...]:
+    """See what there is to do: without the lab's own programs unless `lab`, with an engine and Compose if `docker`.
 
     Raises SetupError when there is no room for what cannot be done without.
     """
@@ -82,6 +84,7 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
     return (
         the_environment,
         Lane((Part("kafka", lambda doing: kafka.ensure_kafka(paths, runner, doing)),)),
+        # One lane: two packages are not installed at once.
         Lane(
             (
                 Part(
@@ -95,16 +98,19 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, retry: bo
                 Part(
                     "iptables", lambda doing: ensure_iptables(runner, doing), Dispensable(IPTABLES_KEY, ("iptables",))
                 ),
-                *([_engine(runner)] if purpose is Purpose.DEV else []),
+                *(_docker_parts(runner) if docker or purpose is Purpose.DEV else ()),
             )
         ),
         Lane(tuple(go_part(part) for part in GO_PARTS), go_lane.close),
     )
 
 
-def _engine(runner: Runner) -> Part:
-    """For tests: a run of the lab needs none, and one against containers has its own."""
-    return Part("docker", lambda doing: ensure_engine(runner, doing), Dispensable(ENGINE_KEY, ("dockerd",)))
+def _docker_parts(runner: Runner) -> tuple[Part, ...]:
+    """For tests and for the lab in containers: every other run needs none."""
+    return (
+        Part("docker", lambda doing: ensure_engine(runner, doing), Dispensable(ENGINE_KEY, ("dockerd",))),
+        Part("compose", lambda doing: ensure_compose(runner, doing), Dispensable(COMPOSE_KEY, ("docker-compose",))),
+    )
 
 
 def present(paths: Paths, dispensable: Dispensable) -> str | None:

@@ -52,13 +52,17 @@ ACCEPTED = {
     "postgres": Accepted(r"PostgreSQL\) (\d+(?:\.\d+)?)", "15", "19", beside=("initdb", "pg_ctl", "pg_isready")),
     # Older ones do not wait for another program that is changing rules.
     "iptables": Accepted(r"iptables v(\d+\.\d+\.\d+)", "1.4.21", by_name=True),
+    # The oldest that was tried.
     "dockerd": Accepted(r"Docker version (\d+\.\d+\.\d+)", "20.10.0"),
+    # Before that, files without a version were refused. The plugin of later ones is the same program.
+    "docker-compose": Accepted(r"(?:docker-compose|Docker Compose) version v?(\d+\.\d+\.\d+)", "1.29.0"),
 }
 # Where packages put programs that are not meant for PATH; the highest version first.
 BEYOND_PATH = {
     "postgres": ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"),
     "iptables": ("/usr/sbin", "/sbin"),
     "dockerd": ("/usr/sbin", "/sbin"),
+    "docker-compose": tuple(f"/usr{place}/docker/cli-plugins" for place in ("/local/lib", "/lib", "/libexec")),
 }
 # Where packages put what the program needs beside itself.
 HOMES = {"grafana": ("/usr/share/grafana",)}

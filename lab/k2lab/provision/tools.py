@@ -6,7 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from k2lab.provision.debian import ENGINE_KEY, IPTABLES_KEY, POSTGRES_KEY, PROMETHEUS_PROGRAMS, prometheus_entry
+from k2lab.provision.debian import (
+    COMPOSE_KEY,
+    ENGINE_KEY,
+    IPTABLES_KEY,
+    POSTGRES_KEY,
+    PROMETHEUS_PROGRAMS,
+    prometheus_entry,
+)
 from k2lab.provision.failures import read_failure
 from k2lab.provision.golang.programs import GO_PARTS, display_version, go_entry, is_built
 from k2lab.provision.path_programs import ACCEPTED, ask_version, find_on_path
@@ -35,13 +42,14 @@ class _Built:
     version: str = ""  # empty: ask the program
 
 
-TOOL_NAMES = (
-    *(name for part in GO_PARTS for name in part.programs),
-    *PROMETHEUS_PROGRAMS,
-    "postgres",
-    "iptables",
-    "dockerd",
-)
+# Programs of packages: the key under which a failure to install them is kept.
+_PACKAGED = {
+    "postgres": POSTGRES_KEY,
+    "iptables": IPTABLES_KEY,
+    "dockerd": ENGINE_KEY,
+    "docker-compose": COMPOSE_KEY,
+}
+TOOL_NAMES = (*(name for part in GO_PARTS for name in part.programs), *PROMETHEUS_PROGRAMS, *_PACKAGED)
 
 
 def find_tool(paths: Paths, name: str) -> Tool:
@@ -72,10 +80,6 @@ def _built(paths: Paths, name: str) -> _Built:
     if name in PROMETHEUS_PROGRAMS:
         entry = prometheus_entry(paths)
         return _Built(entry.name, entry / name)
-    if name == "postgres":
-        return _Built(POSTGRES_KEY)
-    if name == "iptables":
-        return _Built(IPTABLES_KEY)
-    if name == "dockerd":
-        return _Built(ENGINE_KEY)
+    if name in _PACKAGED:
+        return _Built(_PACKAGED[name])
     raise KeyError(f"{name} is none of the lab's programs: {', '.join(TOOL_NAMES)}")

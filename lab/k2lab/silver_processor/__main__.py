@@ -8,7 +8,7 @@ import argparse
 from k2lab.clickhouse_http import ClickHouse
 from k2lab.common.errors import run_program
 from k2lab.common.logs import configure_logging
-from k2lab.common.options import host_port, port, positive
+from k2lab.common.options import add_host, host_port, port, positive
 from k2lab.common.shutdown import stop_event_threading
 from k2lab.common.status import StatusServer
 from k2lab.schema.__main__ import password_from
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     password = password_from(options.password_env)
     with ClickHouse(options.clickhouse_url, options.user, password, _INSERT_TIMEOUT_S) as clickhouse:
         processor = Processor(settings, clickhouse, stop)
-        with StatusServer("silver-processor", options.http_port, processor.health):
+        with StatusServer("silver-processor", options.http_port, processor.health, host=options.host):
             processor.run()
     return 0
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", default="k2")
     parser.add_argument("--table", default="raw_trades")
     parser.add_argument("--http-port", type=port, required=True, help="for /health and /metrics")
+    add_host(parser)
     parser.add_argument(
         "--linger-ms", type=positive, default=75.0, help="longest time to gather a batch (default %(default)s)"
     )

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from k2lab.provision import debian
-from k2lab.provision.debian import ensure_engine, ensure_iptables, ensure_postgres, ensure_prometheus, prometheus_entry
+from k2lab.provision.debian import (
+    ensure_compose,
+    ensure_engine,
+    ensure_iptables,
+    ensure_postgres,
+    ensure_prometheus,
+    prometheus_entry,
+)
 from k2lab.provision.errors import SetupError
 from k2lab.provision.paths import Paths
 from k2lab.provision.process import Runner
@@ -124,6 +131,16 @@ def test_iptables_is_found_under_its_own_name(runner: Runner, program: Program, 
     program("multi", "case $0 in */iptables) echo 'iptables v1.8.9 (nf_tables)';; *) exit 1;; esac")
     program("apt-get", f"cp -s {tmp_path}/bin/multi {tmp_path}/bin/iptables")
     assert ensure_iptables(runner, ignore) == (f"1.8.9 in {tmp_path / 'bin'}", True)
+
+
+def test_without_root_the_package_of_compose_is_named(
+    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError) as refused:
+        ensure_compose(runner, ignore)
+    assert "apt install docker-compose" in refused.value.line
 
 
 def test_without_root_the_package_of_iptables_is_named(

@@ -23,7 +23,8 @@ SAYS = {
     "promtool": "promtool, version {}+ds (branch: debian/sid, revision: {})",
     "postgres": "postgres (PostgreSQL) {} (Debian {}-0+deb12u1)",
     "iptables": "iptables v{} (nf_tables)",
-    "dockerd": "Docker version {}+dfsg1, build 5d6db84",
+    "dockerd": "Docker version {}+dfsg1, build 363e9a8",
+    "docker-compose": "docker-compose version {}, build unknown",
 }
 
 
@@ -47,6 +48,8 @@ SAYS = {
         ("iptables", "1.4.7", False),
         ("dockerd", "20.10.24", True),
         ("dockerd", "19.3.15", False),
+        ("docker-compose", "1.29.2", True),
+        ("docker-compose", "1.28.6", False),
         ("grafana", "10.0.0", True),
         ("grafana", "9.5.2", False),
         ("grafana", "11.5.0", False),

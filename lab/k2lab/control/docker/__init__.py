@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab in containers: the engine, the image they share, and Compose."""
