@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A platform and a load generator on hosts that are reached over SSH. Both are this machine, by servers of the tests' own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+from .remote import LOAD, PLATFORM, Remote, two_hosts
+from .test_step_latency import detail, gates
+
+MODE = "silver_processor_crash"
+# This machine's clock read over SSH: its skew is nothing, how narrowly that can be told depends on how busy it is.
+SKEW_LIMIT_MS = 1000
+
+
+def play(lab: Lab, remote: Remote, name: str, *arguments: str, check: bool = True, **variables: object) -> str:
+    """Run a playbook over SSH; returns what was printed."""
+    wanted = {"inventory": remote.inventory} | variables
+    environment = {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(remote.directory / "cp"), "ANSIBLE_LOCAL_TEMP": str(remote.directory)}
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        done = lab.playbook(name, *arguments, check=check, timeout_s=170, **wanted)
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def remote(lab: Lab) -> Iterator[Remote]:
+    """Two hosts, prepared by the role."""
+    with two_hosts() as hosts:
+        yield hosts
+
+
+@pytest.fixture(scope="module")
+def prepared(lab: Lab, remote: Remote) -> str:
+    """What was said by the playbook that prepared the two hosts."""
+    return play(lab, remote, "bench_host")
+
+
+def test_a_check_tells_what_would_be_made_and_makes_nothing(lab: Lab, remote: Remote) -> None:
+    said = play(lab, remote, "bench_host", "--check")
+    assert f"{remote.venv(LOAD)}: there is none, so it would be made with" in said
+    assert "changed=1" in said
+    assert not remote.venv(PLATFORM).exists()
+
+
+def test_a_second_time_there_is_nothing_to_do(lab: Lab, remote: Remote, prepared: str) -> None:
+    assert (remote.venv(PLATFORM) / "bin" / "python").exists()
+    said = play(lab, remote, "bench_host")
+    assert said.count("changed=0") == 2
+    assert f"{remote.venv(LOAD)}: as it should be" in said
+
+
+def test_the_preflight_passes_over_ssh(lab: Lab, remote: Remote, prepared: str, tmp_path: Path) -> None:
+    play(lab, remote, "preflight", k2_artifacts_dir=str(tmp_path), k2_fail_on=["FAIL"], check=True)
+    found = {name: gate["verdict"] for name, gate in gates(tmp_path).items() if name.startswith("S0.")}
+    assert found == {}, gates(tmp_path)["S0.clocks"]
+
+
+def test_a_failure_mode_is_measured_over_ssh_under_another_hosts_load(
+    lab: Lab, remote: Remote, prepared: str, tmp_path: Path
+) -> None:
+    before = remote.sessions(LOAD)
+    play(lab, remote, "step3_failure_modes", k2_artifacts_dir=str(tmp_path), k2_failure_modes_only=[MODE], check=False)
+    found = gates(tmp_path)
+    verdicts = {word: found[f"S3.{MODE}.{word}"]["verdict"] for word in ("recovery", "loss", "isolation", "restored")}
+    assert verdicts == {}, found
