@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This machine as hosts that are reached over SSH: a server of the tests' own for each, and an inventory of a lab there."""
+"""This machine as hosts that are reached over SSH: a server of its own for each, and an inventory of a lab there."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Remote:
         """What the hosts keep."""
         return self.directory / "state"
 
-    def sessions(self, host: str) -> int:
-        """How many connections to ``host`` were let in so far."""
+    def commands(self, host: str) -> int:
+        """How many commands ``host`` was sent so far."""
         log = (self.directory / host / "sshd.log").read_text(encoding="utf-8", errors="replace")
-        return log.count("Accepted publickey")
+        return log.count("Starting session: command")
 
-    def write_inventory(self, ports: dict[str, int], **changes: object) -> Path:
-        """An inventory of the lab on these hosts; ``changes`` go to every one."""
+    def write_inventory(self, ports: dict[str, int]) -> None:
+        """Describe the lab as one on these hosts."""
         folder = self.inventory
         folder.mkdir(parents=True, exist_ok=True)
         hosts = {
@@ -57,9 +57,9 @@ class Remote:
                 # Not the tests' own Python, which has everything; the environment's, once there is one.
                 "ansible_python_interpreter": str(self.venv(name) / "bin" / "python"),
                 "ansible_remote_tmp": str(self.directory / name / "tmp"),
+                "ansible_pipelining": True,
                 "k2_bench_host_venv": str(self.venv(name)),
                 "k2_state_dir": str(self.state),
-                **changes,
             }
             for name, port in ports.items()
         }
@@ -68,7 +68,6 @@ class Remote:
         for link, target in ((folder / "group_vars", INVENTORY / "group_vars"), (folder / "../../lab", ROOT / "lab")):
             if not link.exists():
                 link.symlink_to(target)
-        return folder
 
 
 def obstacle() -> str | None:
@@ -130,6 +129,7 @@ def _start(directory: Path, name: str, port: int) -> subprocess.Popen[bytes]:
         # The key lies below /tmp, which everybody may write to.
         "StrictModes no",
         "UsePAM no",
+        "LogLevel VERBOSE",
         "MaxStartups 100",
         "Subsystem sftp internal-sftp",
         *([f"SetEnv {' '.join(pip)}"] if pip else []),
@@ -138,9 +138,7 @@ def _start(directory: Path, name: str, port: int) -> subprocess.Popen[bytes]:
     server = program()
     assert server is not None
     log = own / "sshd.log"
-    process = subprocess.Popen(
-        [server, "-D", "-E", str(log), "-f", str(own / "sshd_config")], stdin=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([server, "-D", "-E", str(log), "-f", str(own / "sshd_config")], stdin=subprocess.DEVNULL)
 
     def listens() -> bool:
         said = log.read_text(encoding="utf-8") if log.exists() else ""
