@@ -101,7 +101,8 @@ def test_a_user_who_may_not_write_there_is_told_to_become_root(tmp_path: Path) -
 def test_a_user_without_sudo_is_told_what_to_try(tmp_path: Path) -> None:
     nobody = {"ansible_become_user": "nobody", "ansible_become_exe": str(tmp_path / "no-sudo")}
     said = prepare(tmp_path / "venv", "--become", **nobody)
-    assert "and sudo for that user, because become is set" in said
+    assert "where become is set (--become), sudo for that user; seen" in said
+    assert "no-sudo: not found" in said
     assert "leave out --become and set k2_bench_host_venv" in said
     assert not (tmp_path / "venv").exists()
 
