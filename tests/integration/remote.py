@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .lab import INVENTORY, ROOT
+from .lab import ROOT
 from .stores import free_ports, until
 
+INVENTORY = ROOT / "inventory" / "lab"
 PLATFORM, LOAD = "platform-host", "load-host"
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 

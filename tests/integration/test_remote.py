@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ MODE = "silver_processor_crash"
 
 def play(lab: Lab, remote: Remote, name: str, *arguments: str, check: bool = True, **variables: object) -> str:
     """Run a playbook over SSH; returns what was printed."""
-    wanted = {"inventory": remote.inventory} | variables
     environment = {
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(remote.directory / "cp"),
         "ANSIBLE_LOCAL_TEMP": str(remote.directory),
@@ -25,7 +25,8 @@ def play(lab: Lab, remote: Remote, name: str, *arguments: str, check: bool = Tru
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment.items():
             patch.setenv(key, value)
-        done = lab.playbook(name, *arguments, check=check, timeout_s=170, **wanted)
+        there = replace(lab, inventory=str(remote.inventory))
+        done = there.playbook(name, *arguments, check=check, timeout_s=170, **variables)
     said = done.stdout + done.stderr
     assert "Traceback" not in said
     return said
