@@ -105,6 +105,7 @@ requirements: setup-dev ## Pin requirements/*.in, lab/go/*/go.mod and the checks
 	@for name in run dev; do \
 	  (cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.11 --upgrade "$$name.in" -o "$$name.txt"); \
 	done
+	@cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.9 --universal --upgrade target.in -o target.txt
 	@cd requirements && uv pip compile -q --no-header --no-emit-index-url --python-version 3.11 --upgrade --generate-hashes go.in -o go.txt
 	@$(PROVISION) --write-kafka-manifest
 	@$(PROVISION) --write-go-modules
