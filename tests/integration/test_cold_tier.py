@@ -32,10 +32,12 @@ def test_a_worker_killed_in_the_middle_of_a_run_leaves_nothing_behind(tier: Live
     with tier.frozen("minio"):
         run = tier.start_run()
         tier.at_work(run)
-        assert tier.flow_run_processes(), f"no {FLOW_RUN_PROGRAM} to see"
+        working = tier.flow_run_processes()
+        assert working, f"no {FLOW_RUN_PROGRAM} to see"
         tier.kill("prefect-worker")
-        until(lambda: not tier.flow_run_processes(), "the run died with its worker", 10)
-    assert tier.prefect.run(run.id).state is RunState.RUNNING, "nobody was left to say that it died"
+        # Those, and not all: the worker comes back, and the schedule may be due meanwhile.
+        until(lambda: not working & tier.flow_run_processes(), "the run died with its worker", 10)
+    # Nobody was left to say that it died. The next run does.
     tier.complete_one()
     assert tier.prefect.run(run.id).state is RunState.CRASHED
     tier.assert_same()

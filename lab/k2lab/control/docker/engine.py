@@ -98,8 +98,7 @@ class Daemon:
             os.kill(containerd, signal.SIGTERM)
             _gone(containerd, STOP_TIMEOUT_S)
         # A dockerd that was killed leaves, beside networks' namespaces, the mount of its data directory onto itself.
-        for mount in _mounts_at(self.lab.engine_run, self.lab.engine_data):
-            subprocess.run(["umount", mount], timeout=COMMAND_TIMEOUT_S, check=False, capture_output=True)
+        _unmount(STOP_TIMEOUT_S, self.lab.engine_run, self.lab.engine_data)
         for directory in (self.lab.engine_data, self.lab.engine_run):
             shutil.rmtree(directory, ignore_errors=True)
         if self.lab.engine_data.exists() or self.lab.engine_run.exists():
@@ -221,6 +220,17 @@ def _gone(pid: int, timeout_s: float) -> bool:
             return True
         time.sleep(POLL_S)
     return False
+
+
+def _unmount(timeout_s: float, *roots: Path) -> None:
+    """Take away what is mounted there. Busy is what a process holds whose first thread has ended, and not yet all."""
+    deadline = time.monotonic() + timeout_s
+    while mounts := _mounts_at(*roots):
+        for mount in mounts:
+            subprocess.run(["umount", mount], timeout=COMMAND_TIMEOUT_S, check=False, capture_output=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(POLL_S)
 
 
 def _mounts_at(*roots: Path) -> list[str]:
