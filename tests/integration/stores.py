@@ -81,11 +81,15 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        assert self._runs(), self.log.read_text()[-2000:]
+
+    def _runs(self) -> bool:
+        """Start it; False when it ends before it is ready."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(self.command, stdout=log, stderr=log, env={**os.environ, **self.environment})
         self.process = process
         until(lambda: process.poll() is not None or self.ready(), f"{self.name} is ready, see {self.log}")
-        assert process.poll() is None, self.log.read_text()[-2000:]
+        return process.poll() is None
 
     def end(self, how: signal.Signals) -> None:
         if self.process is not None:
@@ -99,7 +103,8 @@ class Service:
         try:
             yield
         finally:
-            self.start()
+            # Processes that the killed one had started may hold its memory for a moment: as its supervisor would.
+            until(self._runs, f"{self.name} comes back, see {self.log}")
 
 
 class Stores:
