@@ -135,10 +135,18 @@ class LiveColdTier:
         until(lambda: self.state(run) in ENDED, f"run {run.name} ends")
         return self.prefect.run(run.id)
 
-    def at_work(self, run: FlowRun) -> None:
-        """Return once a process moves rows for this run."""
-        until(lambda: self.state(run) is RunState.RUNNING, f"run {run.name} begins")
-        until(lambda: self.ask("SELECT 1 FROM offload_runs WHERE status = 'running'") != [], "it took the lock")
+    def at_work(self) -> FlowRun:
+        """A run whose process moves rows: one that is asked for, or the schedule's, which may take over what is due."""
+        self.start_run()
+        found: list[FlowRun] = []
+
+        def there() -> bool:
+            with contextlib.suppress(LabError):
+                found[:] = self.prefect.runs(states=[RunState.RUNNING], deployment_id=self.deployment())
+            return bool(found) and self.ask("SELECT 1 FROM offload_runs WHERE status = 'running'") != []
+
+        until(there, "a run moves rows")
+        return found[0]
 
     def complete_one(self) -> FlowRun:
         """Have runs made until one completes; a skipped or failed one is not the end of the matter."""

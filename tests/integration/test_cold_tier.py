@@ -30,8 +30,7 @@ def test_a_run_moves_all_tables_and_both_tiers_agree(tier: LiveColdTier) -> None
 
 def test_a_worker_killed_in_the_middle_of_a_run_leaves_nothing_behind(tier: LiveColdTier) -> None:
     with tier.frozen("minio"):
-        run = tier.start_run()
-        tier.at_work(run)
+        run = tier.at_work()
         working = tier.flow_run_processes()
         assert working, f"no {FLOW_RUN_PROGRAM} to see"
         tier.kill("prefect-worker")
@@ -44,8 +43,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_leaves_nothing_behind(tier: Live
 
 
 def test_a_server_restarted_in_the_middle_of_a_run_gets_its_end_and_goes_on(tier: LiveColdTier) -> None:
-    run = tier.start_run()
-    tier.at_work(run)
+    run = tier.at_work()
     tier.restart("prefect-server")
     ended = tier.ended(run)
     assert ended.state in ENDED
@@ -58,7 +56,8 @@ def test_without_the_object_store_a_run_fails_and_the_next_takes_up_there(tier: 
     with tier.stopped("minio"):
         held = tier.marks()
         shown = tier.hot_count()
-        failed = tier.ended(tier.start_run())
+        while (failed := tier.ended(tier.start_run())).state is RunState.CANCELLED:
+            pass  # a run of the schedule took over what was due
         assert failed.state is RunState.FAILED
         assert tier.config.object_store.url in failed.message
         assert tier.marks() == held
@@ -69,8 +68,7 @@ def test_without_the_object_store_a_run_fails_and_the_next_takes_up_there(tier: 
 
 
 def test_postgres_killed_comes_back_and_so_does_all_that_rests_on_it(tier: LiveColdTier) -> None:
-    run = tier.start_run()
-    tier.at_work(run)
+    run = tier.at_work()
     tier.kill("postgres")
     tier.complete_one()
     assert tier.state(run) in ENDED

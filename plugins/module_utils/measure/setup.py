@@ -73,7 +73,7 @@ def _compare(runtime: Runtime, settings: RuntimeSettings, services: Iterable[Ser
 
 def _project(settings: RuntimeSettings, setups: Iterable[tuple[Service, Setup]]) -> Optional[str]:
     """The project whose network it is: the profile's, else the one that all units are of."""
-    projects = {setup.project for _, setup in setups}
+    projects = {each[1].project for each in setups}
     return settings.project or (projects.pop() if len(projects) == 1 else None)
 
 
