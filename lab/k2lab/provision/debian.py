@@ -101,14 +101,7 @@ def ensure_postgres(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
     doing("installing Debian's package, 60 MB")
     with _no_cluster_of_its_own():
         apt_install(runner, POSTGRES_PACKAGE)
-    found = find_on_path("postgres")
-    if found.path is None:
-        raise SetupError(
-            f"this release's package {POSTGRES_PACKAGE} has no server that does",
-            seen=found.refused or "none installed",
-            remedy=f"install Postgres {ACCEPTED['postgres'].text}",
-        )
-    return f"{found.version} in {found.path.parent}", True
+    return _installed("postgres", POSTGRES_PACKAGE, "server", "Postgres")
 
 
 def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
@@ -118,7 +111,7 @@ def ensure_iptables(runner: Runner, doing: Callable[[str], None]) -> tuple[str, 
     """
     doing("installing Debian's package, 1 MB")
     apt_install(runner, IPTABLES_KEY)
-    return _installed("iptables", IPTABLES_KEY)
+    return _installed("iptables", IPTABLES_KEY, "program", "iptables")
 
 
 def ensure_compose(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
@@ -128,18 +121,7 @@ def ensure_compose(runner: Runner, doing: Callable[[str], None]) -> tuple[str, b
     """
     doing("installing Debian's package, 2 MB")
     apt_install(runner, COMPOSE_KEY)
-    return _installed("docker-compose", COMPOSE_KEY)
-
-
-def _installed(program: str, package: str) -> tuple[str, bool]:
-    found = find_on_path(program)
-    if found.path is None:
-        raise SetupError(
-            f"this release's package {package} has no {program} that does",
-            seen=found.refused or "none installed",
-            remedy=f"install {program} {ACCEPTED[program].text}",
-        )
-    return f"{found.version} in {found.path.parent}", True
+    return _installed("docker-compose", COMPOSE_KEY, "program", "Compose")
 
 
 def ensure_engine(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
@@ -158,12 +140,17 @@ def ensure_engine(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bo
     if systemctl := shutil.which("systemctl"):
         # Whoever wants an engine at every boot has one already.
         runner.run("docker-disable", [systemctl, "disable", *ENGINE_UNITS], timeout_s=TRY_TIMEOUT_S, remedy=remedy)
-    found = find_on_path("dockerd")
+    return _installed("dockerd", ENGINE_PACKAGES[0], "engine", "Docker Engine")
+
+
+def _installed(program: str, package: str, kind: str, name: str) -> tuple[str, bool]:
+    """What is told of a program that its package has brought; `kind` and `name` are what people call it."""
+    found = find_on_path(program)
     if found.path is None:
         raise SetupError(
-            "this release's package docker.io has no engine that does",
+            f"this release's package {package} has no {kind} that does",
             seen=found.refused or "none installed",
-            remedy=f"install Docker Engine {ACCEPTED['dockerd'].text}",
+            remedy=f"install {name} {ACCEPTED[program].text}",
         )
     return f"{found.version} in {found.path.parent}", True
 

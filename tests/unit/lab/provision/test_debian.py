@@ -115,14 +115,22 @@ def test_a_failed_installation_leaves_no_setting_behind(runner: Runner, program:
     assert list(debian.CLUSTER_SETTINGS.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("ensure", "package"),
+    [(ensure_postgres, "postgresql"), (ensure_iptables, "iptables"), (ensure_compose, "docker-compose")],
+)
 def test_without_root_it_is_told_what_to_install(
-    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
+    runner: Runner,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    ensure: Callable[[Runner, Callable[[str], None]], tuple[str, bool]],
+    package: str,
 ) -> None:
     program("apt-get", "exit 0")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError) as refused:
-        ensure_postgres(runner, ignore)
-    assert "apt install postgresql" in refused.value.line
+        ensure(runner, ignore)
+    assert f"apt install {package}" in refused.value.line
     assert not debian.CLUSTER_SETTINGS.exists()
 
 
@@ -131,26 +139,6 @@ def test_iptables_is_found_under_its_own_name(runner: Runner, program: Program, 
     program("multi", "case $0 in */iptables) echo 'iptables v1.8.9 (nf_tables)';; *) exit 1;; esac")
     program("apt-get", f"cp -s {tmp_path}/bin/multi {tmp_path}/bin/iptables")
     assert ensure_iptables(runner, ignore) == (f"1.8.9 in {tmp_path / 'bin'}", True)
-
-
-def test_without_root_the_package_of_compose_is_named(
-    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program("apt-get", "exit 0")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(SetupError) as refused:
-        ensure_compose(runner, ignore)
-    assert "apt install docker-compose" in refused.value.line
-
-
-def test_without_root_the_package_of_iptables_is_named(
-    runner: Runner, program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program("apt-get", "exit 0")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(SetupError) as refused:
-        ensure_iptables(runner, ignore)
-    assert "apt install iptables" in refused.value.line
 
 
 ENGINE = "echo Docker version 20.10.24+dfsg1, build 5d6db84"
