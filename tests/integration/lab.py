@@ -7,8 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from k2lab.clickhouse_http import ClickHouse
+from k2lab.schema import CandleEngine
+from k2lab.schema.apply import apply_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CLICKHOUSE_OFFSET = 30
@@ -69,3 +75,14 @@ class Lab:
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def own_tables(lab: Lab, database: str) -> Iterator[ClickHouse]:
+    """The lab's tables once more, empty, in a database that nothing else writes to and that is gone afterwards."""
+    url = f"http://127.0.0.1:{lab.port(CLICKHOUSE_OFFSET)}"
+    with ClickHouse(url, "default", lab.secret("clickhouse_default")) as client:
+        client.execute(f"DROP DATABASE IF EXISTS {database}")
+        apply_schema(client, database, CandleEngine.AGGREGATING)
+        yield client
+        client.execute(f"DROP DATABASE {database}")

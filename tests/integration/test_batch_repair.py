@@ -11,14 +11,13 @@ from contextlib import contextmanager
 import pytest
 
 from k2lab.clickhouse_http import ClickHouse
-from k2lab.schema import CANDLE_TABLES, CandleEngine
-from k2lab.schema.apply import apply_schema
+from k2lab.schema import CANDLE_TABLES
 from k2lab.silver_processor.intent import Intent, Partition, Range
 from k2lab.silver_processor.ledger import Ledger, State
 from k2lab.silver_processor.rows import Row
 from k2lab.silver_processor.sink import Sink
 
-from .lab import CLICKHOUSE_OFFSET, Lab
+from .lab import Lab, own_tables
 
 DATABASE = "k2_repair_test"
 P = Partition("market.crypto.trades.binance.raw", 0)
@@ -82,12 +81,8 @@ class Tables:
 
 @pytest.fixture
 def tables(lab: Lab) -> Iterator[Tables]:
-    url = f"http://127.0.0.1:{lab.port(CLICKHOUSE_OFFSET)}"
-    with ClickHouse(url, "default", lab.secret("clickhouse_default")) as client:
-        client.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-        apply_schema(client, DATABASE, CandleEngine.AGGREGATING)
+    with own_tables(lab, DATABASE) as client:
         yield Tables(client)
-        client.execute(f"DROP DATABASE {DATABASE}")
 
 
 def whole(batches: int) -> dict[str, int]:

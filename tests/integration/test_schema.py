@@ -13,7 +13,7 @@ from k2lab.common.errors import LabError
 from k2lab.schema import CANDLE_TABLES, CandleEngine
 from k2lab.schema.apply import apply_schema
 
-from .lab import CLICKHOUSE_OFFSET, Lab
+from .lab import Lab, own_tables
 
 DATABASE = "k2_schema_test"
 NOW_MS = 1_790_000_000_123
@@ -22,12 +22,8 @@ NOW_US = NOW_MS * 1000
 
 @pytest.fixture
 def clickhouse(lab: Lab) -> Iterator[ClickHouse]:
-    url = f"http://127.0.0.1:{lab.port(CLICKHOUSE_OFFSET)}"
-    with ClickHouse(url, "default", lab.secret("clickhouse_default")) as client:
-        client.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-        apply_schema(client, DATABASE, CandleEngine.AGGREGATING)
+    with own_tables(lab, DATABASE) as client:
         yield client
-        client.execute(f"DROP DATABASE {DATABASE}")
 
 
 def insert(clickhouse: ClickHouse, exchange: str, payloads: Sequence[str], first_offset: int = 0) -> None:
