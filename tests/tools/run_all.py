@@ -80,6 +80,10 @@ class Log:
         """For one of several parts of a stage."""
         return Log(self.path.with_suffix(f".{number}.log"), f"[{self.path.stem} {number}] ")
 
+    def keep(self, parts: Sequence[Path]) -> None:
+        """Make one log of those of the parts."""
+        self.path.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+
     def say(self, line: str) -> None:
         """Show a line."""
         sys.stdout.write(f"{self.label}{line}")
@@ -161,15 +165,19 @@ def unit(log: Log) -> tuple[int, Count]:
 
 def integration(log: Log) -> tuple[int, Count]:
     """Several processes that claim groups of tests in a directory; each test is run by just one of them."""
+    parts = [log.part(number) for number in range(1, SHARES + 1)]
     with tempfile.TemporaryDirectory(prefix="k2-shares-") as claims:
 
         def share(number: int) -> tuple[int, Count]:
-            part = log.part(number)
+            part = parts[number - 1]
             part.path.unlink(missing_ok=True)
             env = {"K2_TEST_SHARE": f"{number}/{SHARES}"}
             return pytest(part, "tests/integration", f"--share={claims}", "--durations=25", env=env)
 
-        ended = side_by_side([lambda number=number: share(number) for number in range(1, SHARES + 1)])
+        try:
+            ended = side_by_side([lambda number=number: share(number) for number in range(1, SHARES + 1)])
+        finally:
+            log.keep([part.path for part in parts if part.path.exists()])
     counts = [count for _, count in ended]
     passed, failed = sum(count.passed for count in counts), sum(count.failed for count in counts)
     return next((code for code, _ in ended if code), 0), Count(passed, failed)

@@ -63,7 +63,7 @@ def run(directory: Path, processes: int) -> list[int]:
     """Their exit codes."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={TOOLS}", "."]
     begun = [subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL) for _ in range(processes)]
-    return [process.wait(timeout=60) for process in begun]
+    return [process.wait(timeout=120) for process in begun]
 
 
 def notes(directory: Path) -> list[dict[str, Any]]:
