@@ -2,8 +2,8 @@
 """Several pytest processes that run the integration tests between them, each test once.
 
 They have a directory in common (``--share``). Tests that need the same expensive fixture of a session make one group;
-others make one of each file. Whoever is free claims the next group. Nothing runs beside a test that measures, and
-nothing of such a file is up meanwhile: those groups come last, and what is common is locked by file, not by test.
+others make one of each file. Whoever is free claims the next group. Nothing runs beside a test that measures, nor is
+anything of other tests up meanwhile: such tests make groups of their own, which come last and wait for all others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -40,22 +39,19 @@ def common_of(item: pytest.Item) -> str | None:
 
 
 def group_of(item: pytest.Item) -> str:
-    """What is claimed at once. A lab is started once only, whether something measures it or not."""
-    common = common_of(item)
-    if common == "lab":
-        return common
-    return f"{common or file_of(item)}{'-measured' if measures(item) else ''}"
+    """What is claimed at once."""
+    return f"{common_of(item) or file_of(item)}{'-measured' if measures(item) else ''}"
 
 
 def in_order(items: Sequence[pytest.Item]) -> dict[str, list[pytest.Item]]:
-    """Groups in the order in which they are claimed; in each, what measures comes last."""
+    """Groups in the order in which they are claimed: what measures comes last."""
     groups: dict[str, list[pytest.Item]] = {}
-    for item in sorted(items, key=measures):
+    for item in items:
         groups.setdefault(group_of(item), []).append(item)
 
     def rank(name: str) -> tuple[bool, int]:
-        alone = all(measures(item) for item in groups[name])
-        return alone, COMMON.index(name) if name in COMMON else len(COMMON)
+        common = common_of(groups[name][0])
+        return measures(groups[name][0]), COMMON.index(common) if common else len(COMMON)
 
     return {name: groups[name] for name in sorted(groups, key=rank)}
 
@@ -82,12 +78,11 @@ def run_share(session: pytest.Session, directory: Path) -> None:
     for name, items in in_order(session.items).items():
         if not claim(directory, name):
             continue
-        rest = iter([*items[1:], None])
-        for (_, alone), same in groupby(items, key=lambda item: (file_of(item), measures(item))):
-            with machine(directory, alone=alone):
-                for item in same:
-                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=next(rest))
-                    if session.shouldfail:
-                        raise session.Failed(session.shouldfail)
-                    if session.shouldstop:
-                        raise session.Interrupted(session.shouldstop)
+        with machine(directory, alone=measures(items[0])):
+            # After the last there is none: whatever the group has brought up is taken down before others go on.
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.shouldfail:
+                    raise session.Failed(session.shouldfail)
+                if session.shouldstop:
+                    raise session.Interrupted(session.shouldstop)

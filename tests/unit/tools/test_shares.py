@@ -71,12 +71,14 @@ def notes(directory: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_each_test_is_run_once_and_the_lab_is_brought_up_once(directory: Path, processes: int) -> None:
+def test_each_test_is_run_once_with_a_lab_for_those_that_measure_and_one_for_the_others(
+    directory: Path, processes: int
+) -> None:
     assert run(directory, processes) == [0] * processes
     ran = sorted(note["test"] for note in notes(directory))
     assert ran == sorted({*ran})
     assert len(ran) == 9
-    assert (directory / "labs").read_text() == "lab\n"
+    assert (directory / "labs").read_text() == "lab\nlab\n"
 
 
 def test_nothing_runs_beside_a_test_that_measures(directory: Path) -> None:
