@@ -24,9 +24,8 @@ def register(commands: Subcommands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the shell's code."""
     try:
-        import argcomplete
+        from argcomplete.shell_integration import shellcode
     except ImportError as error:
         raise MissingPackage(error) from error
-    # A path beside the name, so that it completes ./bin/k2h as well.
-    print(argcomplete.shellcode(["k2h"], shell=options.shell))
+    print(shellcode(["k2h"], shell=options.shell))
     return 0

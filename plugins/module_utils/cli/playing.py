@@ -64,12 +64,10 @@ def play(playbook: str, arguments: Sequence[str], answer: Answer = lambda _actio
         # Nothing is kept of what a task returned: the run's evidence is elsewhere, and results may hold more.
         return False
 
-    program = Path(sys.executable).with_name("ansible-playbook")
     with tempfile.TemporaryDirectory(prefix="k2h-") as private, _passing_on(played), screen.live():
         done = run(
             private_data_dir=private,
             project_dir=str(Path.cwd()),
-            binary=str(program),
             playbook=str(path),
             cmdline=shlex.join(arguments) or None,
             envvars=_environment(screen.console.is_terminal),
@@ -85,7 +83,9 @@ def play(playbook: str, arguments: Sequence[str], answer: Answer = lambda _actio
 
 def _environment(terminal: bool) -> dict[str, str]:
     """Its output is read by us, not by a terminal: no live line of its own, colours only where ours has them."""
-    values = {"TERM": "dumb", "COLUMNS": "160"}
+    # The ansible-playbook of this Python, whatever PATH the user has.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    values = {"TERM": "dumb", "COLUMNS": "160", "PATH": path}
     if terminal:
         values |= _QUIET | ({} if os.environ.get("NO_COLOR") else {"ANSIBLE_FORCE_COLOR": "1"})
     return values

@@ -103,8 +103,8 @@ def _missing_of_checkout(found: Repository, there: Optional[Tag], run: RecordedR
     if there is not None:
         whose = next((line for line in there.message.splitlines() if line.startswith("Run: ")), "no run of ours")
         missing.append(
-            f"a name that is free: tag {there.name} is at {there.commit[:12]} already ({whose}); to sign off anew, delete "
-            f"it yourself: git tag -d {there.name}"
+            f"a name that is free: tag {there.name} is at {there.commit[:12]} already ({whose}); to sign off anew, "
+            f"delete it yourself: git tag -d {there.name}"
         )
     if found.changes:
         named = ", ".join(found.changes[:5]) + (" ..." if len(found.changes) > 5 else "")
@@ -112,8 +112,8 @@ def _missing_of_checkout(found: Repository, there: Optional[Tag], run: RecordedR
     began = datetime.fromisoformat(run.results["started"].replace("Z", "+00:00")).timestamp()
     if found.committed_s > began:
         missing.append(
-            f"a commit that was tested: {found.commit[:12]} was made after the run began; check out what was tested, or "
-            "run again"
+            f"a commit that was tested: {found.commit[:12]} was made after the run began; check out what was "
+            "tested, or run again"
         )
     return missing
 
