@@ -86,7 +86,9 @@ def junit_tree(results: dict[str, Any]) -> ET.Element:
             if outcome is not None:
                 element, column = outcome
                 counts[column] += 1
-                child = ET.SubElement(case, element, message=gate["reason"])
+                # XML has no place for control characters, escaped or not.
+                told = "".join(letter if letter.isprintable() else " " for letter in gate["reason"])
+                child = ET.SubElement(case, element, message=told)
                 if element != "skipped":
                     child.set("type", gate["verdict"])
         for column, count in counts.items():
