@@ -188,6 +188,10 @@ def _span(gate: Gate) -> str:
     low, high = _bounds(gate)
     if low is None or high is None:
         return "-"
+    if math.isinf(low):
+        return f"at most {high:.4g}"
+    if math.isinf(high):
+        return f"more than {low:.4g}"
     return f"{low:.4g}" if low == high else f"{low:.4g} .. {high:.4g}"
 
 

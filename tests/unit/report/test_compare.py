@@ -112,6 +112,12 @@ def test_gates_and_settings_of_one_run_only_are_told(tmp_path: Path) -> None:
     assert comparison.differences == ("git commit: none, then abc",)
 
 
+def test_an_end_that_is_not_known_is_told_as_such(tmp_path: Path) -> None:
+    old, new = small_run(tmp_path, p99(210, 220)), small_run(tmp_path, p99(400, None, 410))
+    (gate,) = compare_runs(old.path, new.path).gates
+    assert gate.why == "210 .. 220 ms became more than 400 ms"
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     run = small_run(tmp_path, p99(100, 110))
     with pytest.raises(K2Error, match="the same run"):

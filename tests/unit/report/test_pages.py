@@ -49,8 +49,10 @@ LOW_CONTRAST = """(() => {
   return found;
 })()"""
 # Tables and charts too wide for the page have a bar of their own, which the keyboard must reach.
-UNREACHABLE = """[...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth
-  && (one.tabIndex < 0 || !one.getAttribute("aria-label"))).map((one) => one.outerHTML.slice(0, 120))"""
+UNREACHABLE = """[...document.querySelectorAll(".scroll, figure")]
+  .filter((one) => one.scrollWidth > one.clientWidth)
+  .filter((one) => one.tabIndex < 0 || !(one.getAttribute("aria-label") || one.querySelector("figcaption")))
+  .map((one) => one.outerHTML.slice(0, 120))"""
 STRUCTURE = """(() => {
   const many = (selector) => document.querySelectorAll(selector).length;
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map((one) => Number(one.tagName[1]));
