@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from recorded_runs import change, small_run
 
 from ansible_collections.k2.hardening.plugins.module_utils.cli.main import main
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
@@ -18,8 +19,6 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import (
     Verdict,
     decide,
 )
-
-from .recorded_runs import change, small_run
 
 P99 = GateSpec("S1.1x.a.p99", "p99", Op.LT, 200, "ms")
 LOSS = GateSpec("S3.x.loss", "lost", Op.EQ, 0, "records")

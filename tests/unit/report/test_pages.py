@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from browser import Page, find_chromium, with_page
+from recorded_runs import small_run
 
 from ansible_collections.k2.hardening.plugins.module_utils.report.compare import compare_runs, render_comparison
 from ansible_collections.k2.hardening.plugins.module_utils.report.render import render
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Scale, Verdict, decide
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunState
 
-from .recorded_runs import small_run
 from .test_compare import LOSS, P99, SENT, of, p99, unasked
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "report" / "templates"

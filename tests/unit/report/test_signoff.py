@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recorded_runs import change, documents, full_data, whole_run
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
@@ -18,8 +19,6 @@ from ansible_collections.k2.hardening.plugins.module_utils.report.signoff import
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunState
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.signoff import decide_sign_off
-
-from .recorded_runs import change, documents, full_data, whole_run
 
 PROFILE = parse_profile(full_data())
 LONG_AGO = "2020-01-01T00:00:00Z"
