@@ -85,10 +85,18 @@ def _environment(terminal: bool) -> dict[str, str]:
     """Its output is read by us, not by a terminal: no live line of its own, colours only where ours has them."""
     # The ansible-playbook of this Python, whatever PATH the user has.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    values = {"TERM": "dumb", "COLUMNS": "160", "PATH": path}
+    values = {"TERM": "dumb", "COLUMNS": "160", "PATH": path, "ANSIBLE_COLLECTIONS_PATH": _collections_path()}
     if terminal:
         values |= _QUIET | ({} if os.environ.get("NO_COLOR") else {"ANSIBLE_FORCE_COLOR": "1"})
     return values
+
+
+def _collections_path() -> str:
+    """This very collection first, from whatever directory we were called; then where the user has others."""
+    from ansible.constants import config
+
+    own = Path(__file__).absolute().parents[6]
+    return os.pathsep.join(dict.fromkeys(map(str, [own, *config.get_config_value("COLLECTIONS_PATHS")])))
 
 
 def _show(screen: RunScreen, event: dict[str, Any]) -> None:

@@ -126,6 +126,9 @@ def _change(name: str, before: Optional[Gate], after: Optional[Gate]) -> GateCha
     blocking = any(gate["blocking"] for gate in (before, after) if gate)
 
     def told(change: Change, why: str) -> GateChange:
+        if before and after and before["target"] != after["target"]:
+            # The same platform may pass one target and not another.
+            why = f"{why}; " * bool(why) + f"the target was {before['target']}, now it is {after['target']}"
         return GateChange(name, change, why, blocking, before, after)
 
     if before is None or after is None:

@@ -111,6 +111,14 @@ def test_gates_and_settings_of_one_run_only_are_told(tmp_path: Path) -> None:
     assert comparison.differences == ("git commit: none, then abc",)
 
 
+def test_another_target_is_told(tmp_path: Path) -> None:
+    stricter = GateSpec(P99.id, P99.title, P99.op, 90, P99.unit)
+    old = small_run(tmp_path, p99(100, 110))
+    new = small_run(tmp_path, decide(stricter, Scale.LAB, 105, 9, "too slow", 100, 110))
+    (gate,) = compare_runs(old.path, new.path).gates
+    assert gate.why == "PASS became FAIL: too slow; the target was 200, now it is 90"
+
+
 def test_an_end_that_is_not_known_is_told_as_such(tmp_path: Path) -> None:
     old, new = small_run(tmp_path, p99(210, 220)), small_run(tmp_path, p99(400, None, 410))
     (gate,) = compare_runs(old.path, new.path).gates
