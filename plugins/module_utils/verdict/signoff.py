@@ -37,18 +37,19 @@ def missing_of_run(results: Mapping[str, Any]) -> tuple[Missing, ...]:
         found.append(Missing("a run that is not shortened: this one is quick"))
     if results["state"] in (RunState.ERROR, RunState.INTERRUPTED):
         found.append(Missing(f"a run that came to its end: {results['state']}: {results['error']}"))
+    unpassed = []
     for gate in results["gates"]:
         if gate["id"] == SIGN_OFF:
             continue
         if gate["blocking"] and gate["verdict"] not in (Verdict.PASS, Verdict.NOT_APPLICABLE):
-            found.append(_missing_gate(gate["id"], gate["verdict"], gate["reason"]))
+            unpassed.append(gate)
         elif (
             gate["verdict"] == Verdict.PASS
             and gate["scale"] != Scale.FULL.value
             and results["scale"] == Scale.FULL.value
         ):
             found.append(Missing(f"{gate['id']} at full scale: it passed at scale {gate['scale']}"))
-    return tuple(found)
+    return (*found, *_missing_gates(unpassed))
 
 
 def missing_of_profile(profile: Profile, results: Mapping[str, Any], digest: Optional[str]) -> tuple[Missing, ...]:
@@ -57,6 +58,7 @@ def missing_of_profile(profile: Profile, results: Mapping[str, Any], digest: Opt
     if digest != profile.digest():
         found.append(Missing("the profile that the run was begun with: the inventory has changed since"))
     recorded = {gate["id"]: gate for gate in results["gates"]}
+    left_out = []
     for spec in catalogue.all_gates(profile):
         gate = recorded.get(spec.id)
         if spec.id == SIGN_OFF or not spec.blocking:
@@ -64,12 +66,19 @@ def missing_of_profile(profile: Profile, results: Mapping[str, Any], digest: Opt
         if gate is None:
             found.append(Missing(f"{spec.id}: the run does not list it"))
         elif not gate["blocking"] and gate["verdict"] not in (Verdict.PASS, Verdict.NOT_APPLICABLE):
-            found.append(_missing_gate(spec.id, gate["verdict"], gate["reason"]))
-    return tuple(found)
+            left_out.append(gate)
+    return (*found, *_missing_gates(left_out))
 
 
-def _missing_gate(name: str, verdict: str, reason: str) -> Missing:
-    return Missing(f"{name} is {verdict}: {reason}", verdict == Verdict.FAIL)
+def _missing_gates(gates: Sequence[Mapping[str, Any]]) -> tuple[Missing, ...]:
+    """Gates that did not pass; those with the same verdict for the same reason are one thing to mend."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for gate in gates:
+        groups.setdefault((gate["verdict"], gate["reason"]), []).append(gate["id"])
+    return tuple(
+        Missing(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {verdict}: {reason}", verdict == Verdict.FAIL)
+        for (verdict, reason), names in groups.items()
+    )
 
 
 def decide_sign_off(profile: Profile, run: RunDir, scale: Scale) -> list[Decided]:
