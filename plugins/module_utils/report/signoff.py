@@ -90,7 +90,8 @@ def _missing_of_record(run: RecordedRun) -> list[str]:
     elif results["verdict"] != Verdict.PASS and not missing:
         missing.append(f"a run that passed: its verdict is {results['verdict']}")
     own = next((gate for gate in results["gates"] if gate["id"] == SIGN_OFF), None)
-    if own is None or own["verdict"] != Verdict.PASS:
+    # What else is missing is the reason of that gate already.
+    if own is None or (own["verdict"] != Verdict.PASS and not missing):
         seen = "the run does not list it" if own is None else f"{own['verdict']}: {own['reason']}"
         missing.append(f"{SIGN_OFF} that is PASS: {seen}")
     if not (run.path / PAGE).is_file():
