@@ -54,6 +54,7 @@ def _files(run: RecordedRun, templates: Path) -> dict[str, str]:
     seen = overview(run)
     by_name = {name: facts for of_step in sections.values() for name, facts in of_step}
     context = {
+        **by_name,
         "results": run.results,
         "run": run.facts,
         "overview": seen,
