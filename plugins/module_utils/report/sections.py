@@ -2,8 +2,8 @@
 """What the report shows of each step beyond the table of its gates.
 
 A step adds to the report by an entry in ``SECTIONS`` and two templates, ``sections/<name>.html.j2`` and
-``sections/<name>.md.j2``, which see the facts as ``section`` and by that name. Facts come from the recorded run alone; ``None`` or
-something empty where the run has nothing to show.
+``sections/<name>.md.j2``, which see the facts as ``section`` and by that name. Facts come from the recorded run alone;
+``None`` or something empty where the run has nothing to show.
 """
 
 from __future__ import annotations
