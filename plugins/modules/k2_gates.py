@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1, S3]
+    choices: [S0, S1, S3, S5]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -48,6 +48,8 @@ options:
         over all of them.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
+      - For V(S5), C(sign_off=true) decides C(S5.documents) over the documents that are rendered by then, and
+        C(S5.signoff) over all gates of the run.
     type: dict
     required: true
   baseline:

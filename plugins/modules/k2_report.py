@@ -9,7 +9,8 @@ module: k2_report
 short_description: Render the report of a run from its evidence
 version_added: "0.1.0"
 description:
-  - Writes C(report/report.md), C(report/index.html) and C(report/junit.xml) of a run.
+  - Writes C(report/index.html), C(report/report.md), C(report/PROGRESS.md), C(report/junit.xml) and
+    C(report/baseline.json) of a run, each as a whole, and none where the run is incomplete or mixed with another.
   - Reads nothing but the run's own files, so any run can be rendered again later.
 author:
   - The k2.hardening authors (@k2-hardening)

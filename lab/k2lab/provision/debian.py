@@ -29,6 +29,9 @@ POSTGRES_KEY = "postgres"
 POSTGRES_PACKAGE = "postgresql"
 # The packet filter, with which a service is cut off its clients.
 IPTABLES_KEY = "iptables"
+CHROMIUM_KEY = "chromium"
+# A page without a font has no widths to look at.
+CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core")
 # A Docker Engine, which tests start for themselves, and what they start it and look at it with.
 ENGINE_KEY = "docker"
 ENGINE_PACKAGES = ("docker.io", "iptables", "iproute2", "curl")
@@ -122,6 +125,16 @@ def ensure_compose(runner: Runner, doing: Callable[[str], None]) -> tuple[str, b
     doing("installing Debian's package, 2 MB")
     apt_install(runner, COMPOSE_KEY)
     return _installed("docker-compose", COMPOSE_KEY, "program", "Compose")
+
+
+def ensure_chromium(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:
+    """Have a browser installed that tests read pages with. Returns a detail for the user and whether it was installed.
+
+    Raises SetupError when it cannot be installed or is too old.
+    """
+    doing("installing Debian's packages, 120 MB")
+    apt_install(runner, *CHROMIUM_PACKAGES)
+    return _installed("chromium", CHROMIUM_PACKAGES[0], "browser", "Chromium")
 
 
 def ensure_engine(runner: Runner, doing: Callable[[str], None]) -> tuple[str, bool]:

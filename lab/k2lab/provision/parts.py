@@ -10,11 +10,13 @@ from pathlib import Path
 
 from k2lab.provision import environment, kafka
 from k2lab.provision.debian import (
+    CHROMIUM_KEY,
     COMPOSE_KEY,
     ENGINE_KEY,
     IPTABLES_KEY,
     POSTGRES_KEY,
     PROMETHEUS_PROGRAMS,
+    ensure_chromium,
     ensure_compose,
     ensure_engine,
     ensure_iptables,
@@ -99,6 +101,7 @@ def plan(paths: Paths, purpose: Purpose, runner: Runner, *, lab: bool, docker: b
                     "iptables", lambda doing: ensure_iptables(runner, doing), Dispensable(IPTABLES_KEY, ("iptables",))
                 ),
                 *(_docker_parts(runner) if docker or purpose is Purpose.DEV else ()),
+                *((_browser_part(runner),) if purpose is Purpose.DEV else ()),
             )
         ),
         Lane(tuple(go_part(part) for part in GO_PARTS), go_lane.close),
@@ -111,6 +114,11 @@ def _docker_parts(runner: Runner) -> tuple[Part, ...]:
         Part("docker", lambda doing: ensure_engine(runner, doing), Dispensable(ENGINE_KEY, ("dockerd",))),
         Part("compose", lambda doing: ensure_compose(runner, doing), Dispensable(COMPOSE_KEY, ("docker-compose",))),
     )
+
+
+def _browser_part(runner: Runner) -> Part:
+    """For tests of pages: no run needs it."""
+    return Part("chromium", lambda doing: ensure_chromium(runner, doing), Dispensable(CHROMIUM_KEY, ("chromium",)))
 
 
 def present(paths: Paths, dispensable: Dispensable) -> str | None:

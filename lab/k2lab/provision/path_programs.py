@@ -56,6 +56,8 @@ ACCEPTED = {
     "dockerd": Accepted(r"Docker version (\d+\.\d+\.\d+)", "20.10.0"),
     # Before that, files without a version were refused. The plugin of later ones is the same program.
     "docker-compose": Accepted(r"(?:docker-compose|Docker Compose) version v?(\d+\.\d+\.\d+)", "1.29.0"),
+    # Older ones have no headless mode that draws as a window does.
+    "chromium": Accepted(r"Chromium (\d+\.\d+)", "112.0"),
 }
 # Where packages put programs that are not meant for PATH; the highest version first.
 BEYOND_PATH = {

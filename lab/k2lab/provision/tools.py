@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k2lab.provision.debian import (
+    CHROMIUM_KEY,
     COMPOSE_KEY,
     ENGINE_KEY,
     IPTABLES_KEY,
@@ -48,6 +49,7 @@ _PACKAGED = {
     "iptables": IPTABLES_KEY,
     "dockerd": ENGINE_KEY,
     "docker-compose": COMPOSE_KEY,
+    "chromium": CHROMIUM_KEY,
 }
 TOOL_NAMES = (*(name for part in GO_PARTS for name in part.programs), *PROMETHEUS_PROGRAMS, *_PACKAGED)
 

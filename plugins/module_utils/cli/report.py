@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..report.render import render
-from .verdict import add_run_argument
+from .options import add_run
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "report" / "template
 def register(commands: Subcommands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser("report", help="render a run's report again", description=__doc__)
-    add_run_argument(parser)
+    add_run(parser, "run_dir", "run directory")
     parser.set_defaults(run=run)
 
 

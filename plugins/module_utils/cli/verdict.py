@@ -10,31 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..verdict.gate import GateResult, Verdict
-from ..verdict.rundir import LATEST, RunDir, RunState
+from ..verdict.rundir import RunDir
+from .exits import exit_code
+from .options import add_run
 from .table import MISSING, render_table
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-EXIT_ERROR = 2
-EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}
-DEFAULT_RUN = f"artifacts/{LATEST}"
 _HEADER = ("GATE", "VERDICT", "BLOCKING", "MEASURED", "EXPECTED", "N")
 
 
 def register(commands: Subcommands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser("verdict", help="gates and verdict of a run", description=__doc__)
-    add_run_argument(parser)
+    add_run(parser, "run_dir", "run directory")
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
     parser.set_defaults(run=run)
-
-
-def add_run_argument(parser: argparse.ArgumentParser) -> None:
-    """The positional argument of every command that works on a recorded run."""
-    parser.add_argument(
-        "run_dir", nargs="?", default=DEFAULT_RUN, metavar="RUN", help="run directory (default: %(default)s)"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,12 +39,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(render(recorded))
     return exit_code(recorded)
-
-
-def exit_code(recorded: RunDir) -> int:
-    """The exit code of a run: that of its verdict, or 2 when it did not finish."""
-    results = recorded.results()
-    return EXIT_CODES[Verdict(results["verdict"])] if results["state"] == RunState.FINISHED else EXIT_ERROR
 
 
 def render(recorded: RunDir) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a run: Markdown, one self-contained HTML page, JUnit XML and a baseline for later runs.
+"""Render a run: one self-contained HTML page, Markdown, a progress tracker, JUnit XML, a baseline for later runs.
 
 All of it from ``results.json``, ``run.json``, ``evidence/`` and the sample files that the evidence names, alone.
 """
@@ -8,77 +8,64 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ..core.errors import K2Error
 from ..verdict.baseline import baseline_of
 from ..verdict.catalogue import STEPS
 from ..verdict.gate import Verdict
-from ..verdict.rundir import EVIDENCE, RUN, RunDir
-from .failure import failure_section
-from .latency import latency_sections
+from .files import ReportError, write_all
+from .overview import overview
+from .sections import SECTIONS
+from .source import RecordedRun, read_run
+from .tracker import tracker
 
 REPORT = "report"
-PAGES = {"report.md": "report.md.j2", "index.html": "index.html.j2"}
-
-
-class ReportError(K2Error):
-    """A run cannot be rendered."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step and its gates, as plain data from ``results.json``."""
-
-    id: str
-    title: str
-    gates: tuple[dict[str, Any], ...]
+PAGES = {"report.md": "report.md.j2", "index.html": "index.html.j2", "PROGRESS.md": "PROGRESS.md.j2"}
 
 
 def render(run_dir: Path, templates: Path) -> list[Path]:
     """Write ``report/`` of the run at ``run_dir`` from the templates in ``templates``; returns the files written.
 
-    Raises RunError when there is no run, ReportError when its evidence or the templates cannot be read.
+    Everything is rendered before anything is written. Raises RunError when there is no run, EvidenceError when it is
+    incomplete or mixed with another, ReportError when it cannot be rendered or written.
     """
-    run = RunDir.open(run_dir)
-    results = run.results()
+    run = read_run(run_dir)
     try:
-        facts = json.loads((run.path / RUN).read_text(encoding="utf-8"))
-        evidence = {
-            gate["id"]: json.loads((run.path / EVIDENCE / f"{gate['id']}.json").read_text(encoding="utf-8"))
-            for gate in results["gates"]
-            if gate["evidence"]
-        }
-        context = {
-            "results": results,
-            "run": facts,
-            "evidence": evidence,
-            "steps": _steps(results),
-            "counts": _counts(results),
-            "latency": latency_sections(results["gates"], evidence),
-            "failures": failure_section(results["gates"], evidence, run.path),
-        }
-        out = run.path / REPORT
-        out.mkdir(exist_ok=True)
-        written = []
-        for page, template in PAGES.items():
-            (out / page).write_text(_environment(templates).get_template(template).render(context), encoding="utf-8")
-            written.append(out / page)
-    except (OSError, ValueError, jinja2.TemplateError) as error:
+        files = _files(run, templates)
+    except (OSError, ValueError, KeyError, TypeError, jinja2.TemplateError) as error:
         raise ReportError(
             f"cannot render run {run.run_id}",
-            expected=f"readable evidence below {run.path} and templates in {templates}",
+            expected=f"evidence below {run.path} of the shape that this release writes, and templates in {templates}",
             seen=f"{type(error).__name__}: {error}",
+            action="render it with the release that recorded it; nothing was written",
         ) from error
-    baseline = out / "baseline.json"
-    baseline.write_text(json.dumps(baseline_of(run.run_id, evidence)) + "\n", encoding="utf-8")
-    junit = out / "junit.xml"
-    ET.ElementTree(junit_tree(results)).write(junit, encoding="utf-8", xml_declaration=True)
-    return [*written, junit, baseline]
+    return write_all(run.path / REPORT, files)
+
+
+def _files(run: RecordedRun, templates: Path) -> dict[str, str]:
+    sections: dict[str, list[tuple[str, object]]] = {}
+    for section in SECTIONS:
+        facts = section.facts(run)
+        if facts:
+            sections.setdefault(section.step, []).append((section.name, facts))
+    seen = overview(run)
+    by_name = {name: facts for of_step in sections.values() for name, facts in of_step}
+    context = {
+        **by_name,
+        "results": run.results,
+        "run": run.facts,
+        "overview": seen,
+        "sections": sections,
+        "tracker": tracker(run, seen, by_name),
+    }
+    made = environment(templates)
+    files = {page: made.get_template(template).render(context) for page, template in PAGES.items()}
+    files["junit.xml"] = ET.tostring(junit_tree(dict(run.results)), encoding="unicode")
+    files["baseline.json"] = json.dumps(baseline_of(run.run_id, run.evidence)) + "\n"
+    return files
 
 
 def junit_tree(results: dict[str, Any]) -> ET.Element:
@@ -89,17 +76,20 @@ def junit_tree(results: dict[str, Any]) -> ET.Element:
     """
     root = ET.Element("testsuites", name=f"k2.hardening {results['run_id']}")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-    for step in _steps(results):
-        suite = ET.SubElement(root, "testsuite", name=f"{step.id} {step.title}", timestamp=results["started"])
+    for step in dict.fromkeys(gate["step"] for gate in results["gates"]):
+        name = f"{step} {STEPS.get(step, '')}".strip()
+        suite = ET.SubElement(root, "testsuite", name=name, timestamp=results["started"])
         counts = dict.fromkeys(totals, 0)
-        for gate in step.gates:
-            case = ET.SubElement(suite, "testcase", classname=f"k2.{step.id}", name=gate["id"])
+        for gate in (gate for gate in results["gates"] if gate["step"] == step):
+            case = ET.SubElement(suite, "testcase", classname=f"k2.{step}", name=gate["id"])
             counts["tests"] += 1
             outcome = _junit_outcome(gate)
             if outcome is not None:
                 element, column = outcome
                 counts[column] += 1
-                child = ET.SubElement(case, element, message=gate["reason"])
+                # XML has no place for control characters, escaped or not.
+                told = "".join(letter if letter.isprintable() else " " for letter in gate["reason"])
+                child = ET.SubElement(case, element, message=told)
                 if element != "skipped":
                     child.set("type", gate["verdict"])
         for column, count in counts.items():
@@ -121,19 +111,9 @@ def _junit_outcome(gate: dict[str, Any]) -> tuple[str, str] | None:
     return "skipped", "skipped"
 
 
-def _steps(results: dict[str, Any]) -> tuple[Step, ...]:
-    return tuple(
-        Step(step, title, tuple(gate for gate in results["gates"] if gate["step"] == step))
-        for step, title in STEPS.items()
-    )
-
-
-def _counts(results: dict[str, Any]) -> dict[str, int]:
-    return {str(verdict): sum(gate["verdict"] == verdict for gate in results["gates"]) for verdict in Verdict}
-
-
-def _environment(templates: Path) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(templates: Path) -> jinja2.Environment:
+    """Templates with the filters that pages use; names of HTML pages end in ``.html.j2`` and are escaped."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
@@ -141,13 +121,13 @@ def _environment(templates: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["number"] = number
-    environment.filters["cell"] = _markdown_cell
-    environment.filters["mib"] = lambda value: "-" if value is None else f"{value / 2**20:,.0f}"
-    environment.filters["duration"] = duration
-    environment.filters["span"] = span
-    environment.filters["rounded"] = lambda value: "-" if value is None else f"{round(value):,}"
-    return environment
+    made.filters["number"] = number
+    made.filters["cell"] = _markdown_cell
+    made.filters["mib"] = lambda value: "-" if value is None else f"{value / 2**20:,.0f}"
+    made.filters["duration"] = duration
+    made.filters["span"] = span
+    made.filters["rounded"] = lambda value: "-" if value is None else f"{round(value):,}"
+    return made
 
 
 def number(value: float | None) -> str:

@@ -248,7 +248,7 @@ def _frame(title: str, x: Axis, y: Optional[Axis], height: int, left: int = LEFT
 def _figure(svg: Sequence[str], keys: Sequence[tuple[str, str]]) -> str:
     """The chart with its legend: names and the classes that colour them."""
     legend = "".join(f'<span><i class="{style}"></i>{escape(name)}</span>' for name, style in keys)
-    return f'<figure>{"".join(svg)}<figcaption class="legend">{legend}</figcaption></figure>'
+    return f'<figure tabindex="0">{"".join(svg)}<figcaption class="legend">{legend}</figcaption></figure>'
 
 
 def _x(axis: Axis, value: float, left: int = LEFT) -> float:

@@ -19,6 +19,7 @@ STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",
     "S1": "Latency: how long does a trade take to its candles, under load?",
     "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
+    "S5": "Runbooks and documents: can whoever reads them mend the platform?",
 }
 # The milestone over all failure modes: no recovery takes as long as this.
 MTTR_S = 30.0
@@ -181,6 +182,17 @@ def is_implied_crash(profile: Profile, mode: FailureMode) -> bool:
     return mode.name not in profile.failure_modes and mode in crash_modes(profile)
 
 
+def documents_gate() -> GateSpec:
+    """S5: every document of the run is there and of this run, and no link in it leads nowhere."""
+    return GateSpec("S5.documents", "Problems with the documents of this run", Op.EQ, 0, "problems")
+
+
+def signoff_gate(profile: Profile) -> GateSpec:
+    """S5: nothing keeps the run from being signed off; only a full-scale one can be, so others are not blocked."""
+    full = profile.platform.scale.value == Scale.FULL.value
+    return GateSpec("S5.signoff", "What keeps this run from being signed off", Op.EQ, 0, "missing", blocking=full)
+
+
 def _targets(profile: Profile) -> Mapping[str, float]:
     return profile.load.targets if profile.load else {}
 
@@ -198,6 +210,8 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
+        documents_gate(),
+        signoff_gate(profile),
     )
 
 

@@ -234,6 +234,17 @@ class RunDir:
         """Every gate of the run, in the order of the catalogue."""
         return [GateResult.from_json(entry) for entry in self.results()["gates"]]
 
+    def facts(self) -> dict[str, Any]:
+        """``run.json``: what was known of the run when it began.
+
+        Raises RunError when it cannot be read.
+        """
+        path = self.path / RUN
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"no readable {path}", expected="the facts of this run", seen=str(error)) from error
+
     def owner(self) -> Optional[Owner]:
         """The process that drives the run, None when that was not recorded."""
         try:
@@ -287,6 +298,9 @@ class RunDir:
             unasked = result.verdict is Verdict.NOT_RUN and not result.spec.blocking
             entry["blocking"] = results["gates"][places[0]]["blocking"] and not unasked
             results["gates"][places[0]] = entry
+            if results["state"] == RunState.FINISHED:
+                # What takes longer than the run is recorded after its end; the verdict still follows from the gates.
+                results["verdict"] = str(run_verdict(GateResult.from_json(gate) for gate in results["gates"]))
         return result
 
     def keep(self, relative: str, content: Mapping[str, Any]) -> None:

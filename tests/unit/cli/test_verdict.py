@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,43 +72,3 @@ def test_report_renders_again(tmp_path, capsys):
     assert main(["report", str(run.path)]) == 0
     for line in capsys.readouterr().out.splitlines():
         assert Path(line).stat().st_size > 0
-
-
-@pytest.fixture
-def playbook_program(tmp_path, monkeypatch):
-    """Stands in for ansible-playbook beside a stand-in for this Python: records its arguments, does what it is told."""
-
-    def install(script: str) -> Path:
-        bin_dir = tmp_path / "bin"
-        bin_dir.mkdir()
-        program = bin_dir / "ansible-playbook"
-        program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {tmp_path}/arguments\n{script}\n")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(sys, "executable", str(bin_dir / "python"))
-        return tmp_path / "arguments"
-
-    return install
-
-
-def test_run_without_a_new_run_is_an_error(tmp_path, capsys, playbook_program):
-    record(tmp_path / "runs", PASSED)
-    playbook_program("exit 0")
-    assert main(["run", "-i", "inventory/lab", "--artifacts", str(tmp_path / "runs")]) == 2
-    assert "no run was recorded" in capsys.readouterr().err
-
-
-def test_run_passes_arguments_on_and_ends_with_the_verdict(tmp_path, capsys, playbook_program):
-    failed = record(tmp_path / "elsewhere", FAILED)
-    root = tmp_path / "runs"
-    root.mkdir()
-    arguments = playbook_program(f"cp -r {failed.path} {root}/new && ln -s new {root}/latest")
-    assert main(["run", "-i", "inventory/lab", "--artifacts", str(root), "--", "--tags", "s0"]) == 1
-    assert arguments.read_text().split() == [
-        "-i",
-        "inventory/lab",
-        "k2.hardening.phase7",
-        "-e",
-        f"k2_artifacts_dir={root}",
-        "--tags",
-        "s0",
-    ]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Finding
-from ansible_collections.k2.hardening.plugins.module_utils.report.render import ReportError, duration, number, render
+from ansible_collections.k2.hardening.plugins.module_utils.report.render import duration, number, render
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import (
     GateResult,
     GateSpec,
@@ -143,17 +144,32 @@ def test_rendering_again_gives_the_same(run):
     assert [path.read_bytes() for path in render(run.path, TEMPLATES)] == first
 
 
-def test_missing_evidence_is_an_error(run):
-    (run.path / "evidence" / "S0.clocks.json").unlink()
-    with pytest.raises(ReportError, match="cannot render run"):
-        render(run.path, TEMPLATES)
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_evidence_of_another_shape_is_an_error(run):
-    path = run.path / "evidence" / "S0.clocks.json"
-    path.write_text(json.dumps({"detail": {}}))
-    with pytest.raises(ReportError, match="skews"):
+CLOCKS_FILE = "evidence/S0.clocks.json"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: (path / CLOCKS_FILE).unlink(), "S0.clocks.json; .* no such file"),
+        (lambda path: (path / CLOCKS_FILE).write_text('{"schema": 1, "id": "S0.cl'), "no readable .*S0.clocks.json"),
+        (lambda path: change(path / CLOCKS_FILE, schema=2), "schema that this release does not know; .*: schema 2"),
+        (lambda path: change(path / CLOCKS_FILE, measured=4.5), "not of the same run; expected: measured 1.25"),
+        (lambda path: change(path / CLOCKS_FILE, recorded="2020-01-01T00:00:00.000000Z"), "is of another run"),
+        (lambda path: change(path / "run.json", run_id="other"), "not of the same run; .*: run_id 'other'"),
+        (lambda path: (path / "run.json").write_text("[]"), "seen: list"),
+        (lambda path: change(path / CLOCKS_FILE, detail={"skews": [{}]}), "cannot render run"),
+    ],
+)
+def test_a_run_that_cannot_be_told_as_one_is_refused_and_nothing_is_overwritten(run, spoil, told):
+    before = {path: path.read_bytes() for path in render(run.path, TEMPLATES)}
+    spoil(run.path)
+    with pytest.raises(K2Error, match=told):
         render(run.path, TEMPLATES)
+    assert {path: path.read_bytes() for path in (run.path / "report").iterdir()} == before
 
 
 @pytest.mark.parametrize(

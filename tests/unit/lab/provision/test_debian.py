@@ -11,6 +11,7 @@ import pytest
 
 from k2lab.provision import debian
 from k2lab.provision.debian import (
+    ensure_chromium,
     ensure_compose,
     ensure_engine,
     ensure_iptables,
@@ -117,7 +118,12 @@ def test_a_failed_installation_leaves_no_setting_behind(runner: Runner, program:
 
 @pytest.mark.parametrize(
     ("ensure", "package"),
-    [(ensure_postgres, "postgresql"), (ensure_iptables, "iptables"), (ensure_compose, "docker-compose")],
+    [
+        (ensure_postgres, "postgresql"),
+        (ensure_iptables, "iptables"),
+        (ensure_compose, "docker-compose"),
+        (ensure_chromium, "chromium fonts-dejavu-core"),
+    ],
 )
 def test_without_root_it_is_told_what_to_install(
     runner: Runner,

@@ -25,6 +25,7 @@ SAYS = {
     "iptables": "iptables v{} (nf_tables)",
     "dockerd": "Docker version {}+dfsg1, build 363e9a8",
     "docker-compose": "docker-compose version {}, build unknown",
+    "chromium": "Chromium {} built on Debian GNU/Linux 12 (bookworm)",
 }
 
 
@@ -50,6 +51,8 @@ SAYS = {
         ("dockerd", "19.3.15", False),
         ("docker-compose", "1.29.2", True),
         ("docker-compose", "1.28.6", False),
+        ("chromium", "156.0", True),
+        ("chromium", "111.9", False),
         ("grafana", "10.0.0", True),
         ("grafana", "9.5.2", False),
         ("grafana", "11.5.0", False),
