@@ -12,11 +12,13 @@ from ...profile.model import Profile, RuntimeKind, RuntimeSettings, Service
 from .base import Runtime
 from .docker import DockerRuntime
 from .supervisor import SupervisorRuntime
+from .systemd import SystemdRuntime
 
 # A client by its settings and the profile's name of each unit.
 _RUNTIMES: dict[RuntimeKind, Callable[[RuntimeSettings, Mapping[str, str]], Runtime]] = {
     RuntimeKind.SUPERVISOR: lambda settings, _: SupervisorRuntime(settings),
     RuntimeKind.DOCKER: DockerRuntime,
+    RuntimeKind.SYSTEMD: lambda settings, _: SystemdRuntime(settings),
 }
 
 
