@@ -228,9 +228,7 @@ def main() -> None:
             "interval": {"type": "float", "default": 5},
             "services": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[
-            ("state", state, ("state_dir",)) for state in ("started", "status", "stopped", "collected")
-        ],
+        required_if=[("state", state, ("state_dir",)) for state in ("started", "status", "stopped", "collected")],
         supports_check_mode=True,
     )
     try:

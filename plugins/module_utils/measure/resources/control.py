@@ -69,11 +69,15 @@ def standing(home: Home) -> Standing:
     if ticks and ended is None:
         last = moments_of(ticks[-1:])[0]
         same_boot = last.boot_id == boot_id()
-        silent_s = (time.monotonic_ns() - last.monotonic_ns) / NS_PER_S if same_boot else (utc_us() - last.wall_us) / 1e6
+        silent_s = (
+            (time.monotonic_ns() - last.monotonic_ns) / NS_PER_S if same_boot else (utc_us() - last.wall_us) / 1e6
+        )
     own = [tick for tick in ticks if tick.sampler_pid == ticks[-1].sampler_pid] if ticks else []
     cores = None
     if len(own) > 1:
-        cores = (own[-1].sampler_cpu_s - own[0].sampler_cpu_s) / ((own[-1].monotonic_ns - own[0].monotonic_ns) / NS_PER_S)
+        cores = (own[-1].sampler_cpu_s - own[0].sampler_cpu_s) / (
+            (own[-1].monotonic_ns - own[0].monotonic_ns) / NS_PER_S
+        )
     return Standing(
         state,
         _text(state, silent_s, window.plan.interval_s, holder, home),
@@ -241,6 +245,3 @@ def _pack(home: Home) -> dict[str, str]:
             action="free space; the samples themselves are untouched",
         ) from error
     return packed
-
-
-

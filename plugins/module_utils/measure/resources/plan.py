@@ -81,9 +81,7 @@ def plan_of(profile: Profile, seconds: float, interval_s: float, only: Iterable[
         profile.platform.name,
         seconds,
         interval_s,
-        tuple(
-            Target(each.name, each.runtime, each.unit, each.lifecycle is Lifecycle.ONE_SHOT) for each in services
-        ),
+        tuple(Target(each.name, each.runtime, each.unit, each.lifecycle is Lifecycle.ONE_SHOT) for each in services),
         {kind: profile.platform.runtimes[kind.value] for kind in sorted(kinds, key=lambda kind: kind.value)},
         {name: disk.path for name, disk in profile.budget.disks.items()} if profile.budget else {},
     )
@@ -101,7 +99,9 @@ def _chosen(profile: Profile, only: tuple[str, ...]) -> list[Service]:
             )
         if service.not_available is not None:
             raise K2Error(f"{name} is not available here", expected="a service that is", seen=service.not_available)
-    chosen = [each for each in profile.services.values() if each.not_available is None and (not only or each.name in only)]
+    chosen = [
+        each for each in profile.services.values() if each.not_available is None and (not only or each.name in only)
+    ]
     if not chosen:
         raise K2Error("there is no service to sample", expected="one that is available", seen="none")
     return chosen

@@ -44,7 +44,9 @@ class _Main:
 class Reader:
     """Looks at the services of a plan again and again; ``oom_kills`` goes on from what is given."""
 
-    def __init__(self, plan: Plan, oom_kills: Optional[Mapping[str, int]] = None, since_us: Optional[int] = None) -> None:
+    def __init__(
+        self, plan: Plan, oom_kills: Optional[Mapping[str, int]] = None, since_us: Optional[int] = None
+    ) -> None:
         names = {
             kind: {target.unit: target.service for target in plan.targets if target.runtime is kind}
             for kind in plan.runtimes
@@ -71,7 +73,10 @@ class Reader:
         before, self._host_ooms = self._host_ooms, procfs.oom_kills()
         host = (self._host_ooms or 0) - before if before is not None else 0
         heard = self._heard()
-        return [self._row(ServiceRow(tick, now, target.service, "unknown"), target, table, host, heard) for target in self._targets]
+        return [
+            self._row(ServiceRow(tick, now, target.service, "unknown"), target, table, host, heard)
+            for target in self._targets
+        ]
 
     def close(self) -> None:
         """Hold nothing open."""
@@ -129,9 +134,7 @@ class Reader:
             self._mains[target.service] = replace(known, restarts=status.restarts, asked_ns=now_ns)
         return stat, status.state.value, ""
 
-    def _measured(
-        self, row: ServiceRow, main: _Main, stat: ProcessStat, table: ProcessTable
-    ) -> tuple[ServiceRow, int]:
+    def _measured(self, row: ServiceRow, main: _Main, stat: ProcessStat, table: ProcessTable) -> tuple[ServiceRow, int]:
         tree = [each for each in table.tree(main.pid) if not each.ended] or [stat]
         new_ooms = 0
         if main.group is not None:
@@ -201,4 +204,6 @@ def _group(runtime: Runtime, unit: str, pid: int) -> Optional[cgroup.CgroupPaths
 def unreadable(rows: Sequence[ServiceRow], targets: Sequence[Target]) -> list[str]:
     """Services that run and cannot be read, with the reason, in words."""
     del targets
-    return [f"{row.service}: {row.why}" for row in rows if row.memory_bytes is None and row.state in ("running", "unknown")]
+    return [
+        f"{row.service}: {row.why}" for row in rows if row.memory_bytes is None and row.state in ("running", "unknown")
+    ]

@@ -51,7 +51,9 @@ class Snapshot:
     @property
     def unreadable(self) -> tuple[Reading, ...]:
         """Services that run, or may run, and cannot be read."""
-        return tuple(each for each in self.services if each.memory_bytes is None and each.state in ("running", "unknown"))
+        return tuple(
+            each for each in self.services if each.memory_bytes is None and each.state in ("running", "unknown")
+        )
 
 
 def take_snapshot(plan: Plan, apart_s: float = APART_S) -> Snapshot:
