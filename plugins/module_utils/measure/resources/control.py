@@ -18,11 +18,11 @@ from ...core.errors import DeadlineExceeded, K2Error
 from ...profile.model import Profile
 from .axis import Hole, moments_of
 from .context import runs_of, traffic_of
-from .home import FINISHED, STOPPED, Home, Holder, WindowError
+from .home import STOPPED, Holder, Home, WindowError
 from .install import PAUSE_S, install, start
-from .planned import planned_faults
 from .plan import Plan
-from .samples import KINDS, files_of, header, last_row, line_of
+from .planned import planned_faults
+from .samples import KINDS, files_of, header, line_of
 from .snapshot import refuse_unreadable, take_snapshot
 
 RUNNING, DIED, NONE = "running", "died", "none"
