@@ -70,7 +70,7 @@ attributes:
     description: Says so when a window runs already, or is over.
 requirements:
   - Python 3.9 or later on the target
-  - the right to read the processes or cgroups of the services, which is root's (C(become=true)) unless they are one's own
+  - the right to read the services' processes or cgroups, which is root's (C(become=true)) unless they are one's own
 """
 
 EXAMPLES = r"""
@@ -149,7 +149,7 @@ standing:
       description: Seconds since the last look, where the window is not over.
       type: float
     holes:
-      description: Stretches without looks, C(at_s) since the start, C(missing_s) long, and whether a C(reboot) is in it.
+      description: Stretches without looks, at C(at_s) of the window, C(missing_s) long, and whether with a C(reboot).
       type: list
       elements: dict
     pid:

@@ -3,17 +3,16 @@
 
 Method: the least value of each stretch of ten minutes (what a garbage collector frees between is no growth), after a
 warm-up of an hour; the median of all pairwise slopes (P. K. Sen, JASA 63, 1968); and its standard error by the
-moving-block bootstrap of the residuals, blocks wrapping around (H. R. Kunsch, Annals of Statistics 17, 1989; D. N. Politis
-and J. P. Romano, 1992): neighbours resemble each other, and blocks keep that. Within the bootstrap the slope is that of
-least squares, whose error is no smaller. Bounds so made are too narrow where a block is short beside the memory of the
-series, so they are widened by three times the share of the series that a block is: found by simulation, and held there by
-the unit tests, on series that remember, have heavy tails, or are sawtooths.
+moving-block bootstrap of the residuals, blocks wrapping around (H. R. Kunsch, Annals of Statistics 17, 1989;
+D. N. Politis and J. P. Romano, 1992): neighbours resemble each other, and blocks keep that. Within the bootstrap the
+slope is that of least squares, whose error is no smaller. Bounds so made are too narrow where a block is short beside
+the memory of the series, so they are widened by three times the share of the series that a block is: found by
+simulation, and held there by the unit tests, on series that remember, have heavy tails, or are sawtooths.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,7 @@ _SEED = 8
 
 @dataclass(frozen=True)
 class Growth:
-    """A slope in bytes per second with its bounds, of ``n`` minima over ``seconds``; ``baseline_bytes`` is where it began.
+    """A slope in bytes per second with its bounds, of ``n`` minima over ``seconds``; it began at ``baseline_bytes``.
 
     Shares are those of the baseline, grown over the window.
     """
@@ -52,9 +51,7 @@ def needed_s(warm_up_s: float = WARM_UP_S, stretch_s: float = STRETCH_S) -> floa
     return warm_up_s + NEEDED * stretch_s
 
 
-def minima(
-    at_s: Sequence[float], values: Sequence[float], warm_up_s: float = WARM_UP_S, stretch_s: float = STRETCH_S
-) -> tuple[Any, Any]:
+def minima(at_s: Any, values: Any, warm_up_s: float = WARM_UP_S, stretch_s: float = STRETCH_S) -> tuple[Any, Any]:
     """The middle of each stretch after the warm-up, and its least value; stretches without a value are left out.
 
     NaN among ``values`` is no value. A last stretch that is not whole is left out: its least value is too high.
@@ -110,8 +107,6 @@ def _block_length(residuals: Any) -> int:
 
     Three times the time over which their correlation sums up until it first vanishes.
     """
-    import numpy as np
-
     n = len(residuals)
     power = float((residuals**2).sum())
     shortest, longest = max(2, round(n ** (1 / 3))), n // 4
@@ -123,4 +118,4 @@ def _block_length(residuals: Any) -> int:
         if correlation <= 0:
             break
         total += 2 * correlation
-    return int(np.clip(math.ceil(3 * total), shortest, longest))
+    return max(shortest, min(longest, math.ceil(3 * total)))

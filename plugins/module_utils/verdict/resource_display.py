@@ -12,8 +12,8 @@ _POINTS = 288
 
 
 def display(window: Window) -> dict[str, Any]:
-    """By stretch: mean, p99 and maximum of CPU (cores), most memory (bytes), file descriptors and threads of each service,
-    and CPU and memory of all together.
+    """By stretch: mean, p99 and maximum of CPU (cores), most memory (bytes), file descriptors and threads of each
+    service; where processes ended; sizes of directories.
     """
     import numpy as np
 

@@ -104,7 +104,7 @@ def resource_gates(profile: Profile) -> tuple[GateSpec, ...]:
 
 def absent_resources(profile: Profile) -> dict[str, str]:
     """The gates of step S2 that the platform cannot have, by id, and why."""
-    absent = {}
+    absent: dict[str, str] = {}
     if profile.budget is None:
         none = "the profile has no k2_budget: nobody says what the whole may use"
         absent |= {"S2.total.cpu": none, "S2.total.memory": none}

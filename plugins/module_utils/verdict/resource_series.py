@@ -54,8 +54,8 @@ class OomKill:
 class ServiceSeries:
     """One service over all ticks. Arrays have a value per tick, NaN where there is none.
 
-    ``cores`` of a tick is the mean since the tick before. ``missing`` counts ticks at which it should have been read and
-    was not, outside planned windows; ``why`` is what was said of the last of them.
+    ``cores`` of a tick is the mean since the tick before. ``missing`` counts ticks at which it should have been read
+    and was not, outside planned windows; ``why`` is what was said of the last of them.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ServiceSeries:
 
 @dataclass(frozen=True)
 class Window:
-    """A window as it was sampled. ``planned`` marks ticks that do not count; ``seconds`` is how long it lasted so far."""
+    """A window as it was sampled. ``planned`` marks ticks that do not count; ``seconds`` is how long it has lasted."""
 
     plan: Plan
     state: str
@@ -171,7 +171,7 @@ def _to_the_end(axis: Axis, last: Moment, about: Mapping[str, Any], plan: Plan) 
 
 
 def _planned(entry: Mapping[str, Any], moments: Sequence[Moment], now_us: int) -> PlannedWindow:
-    """From when until when a fault excuses what was seen: to its undo, or to its watchdog's deadline where that is sooner."""
+    """What a fault excuses: all until its undo, or until its watchdog's deadline where that is sooner, and recovery."""
     end_us = now_us if entry["closed_us"] is None else int(entry["closed_us"])
     own = [moment for moment in moments if moment.boot_id == entry["boot_id"]]
     if entry["deadline_ns"] is not None and own:

@@ -28,7 +28,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Hole:
-    """A stretch without samples: when it began on the axis, and how much of it is missing. ``reboot`` tells of one in it."""
+    """A stretch without samples: where it begins, how much of it is missing, and whether a reboot is in it."""
 
     at_s: float
     missing_s: float

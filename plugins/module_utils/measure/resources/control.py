@@ -111,8 +111,8 @@ def _text(state: str, silent_s: Optional[float], interval_s: float, holder: Opti
 def begin(home: Home, plan: Plan, *, only_look: bool) -> tuple[bool, Standing, str]:
     """Have the window sampled; whether anything changed, how it stands, and what was done.
 
-    Goes on with a window that died, whatever ``plan`` says; begins a new one where none is or the last is over, which is
-    kept. Raises WindowError, and begins nothing, where a service that runs cannot be read.
+    Goes on with a window that died, whatever ``plan`` says; begins a new one where none is, or where the last is over:
+    that is kept. Raises WindowError, and begins nothing, where a service that runs cannot be read.
     """
     now = standing(home)
     if now.state == RUNNING:

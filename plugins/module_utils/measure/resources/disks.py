@@ -40,7 +40,7 @@ class DiskWatch:
 
 
 def directory_bytes(path: str) -> int:
-    """What the files below ``path`` occupy, each counted once; what vanishes meanwhile, or may not be read, is left out.
+    """What the files below ``path`` occupy, each counted once; what vanishes meanwhile or may not be read is left out.
 
     Raises OSError where ``path`` itself cannot be read.
     """

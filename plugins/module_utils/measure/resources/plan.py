@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be sampled, as data: the sampler reads it from a file and knows nothing of a profile, or of its secrets."""
+"""What is to be sampled, as data: the sampler reads it from a file, and knows nothing of a profile and its secrets."""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ class Reader:
                 row, group_ooms = self._measured(replace(row, state=state), main, stat, table)
         except (K2Error, OSError) as error:
             row = replace(row, why=str(error))
-        # Its own group's count, the engine's word, or the host's where a process of it went at that moment: the same kill
-        # may be told by several of them.
+        # Its own group's count, the engine's word, or the host's where a process of it went at that moment: the same
+        # kill may be told by several of them.
         of_tree = host_ooms if last is not None and last.group is None and self._lost(last, table) else 0
         self._ooms[name] += max(group_ooms, heard.get(name, 0), of_tree)
         return replace(row, oom_kills=self._ooms[name])

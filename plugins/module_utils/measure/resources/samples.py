@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples on disk: CSV files with a header, one set per UTC day, only ever appended to and synced at each tick.
 
-A tick is one look at everything. ``services-<day>.csv`` has a row per tick and service, ``disks-<day>.csv`` one per tick
-at which directories were measured, and ``ticks-<day>.csv`` one per tick, written last: a tick without that row does not
-count. ``tick`` joins the three, and grows over restarts of the sampler. Counters are told as they stand; whoever reads
+A tick is one look at everything. ``services-<day>.csv`` has a row per tick and service, ``disks-<day>.csv`` one per
+tick at which directories were measured, and ``ticks-<day>.csv`` one per tick, written last: a tick without that row
+does not count. ``tick`` joins the three, and grows over restarts of the sampler. Counters are told as they stand; whoever reads
 takes differences. Nothing is rounded, summed up or thinned out.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -62,7 +62,7 @@ class DiskRow:
 
 @dataclass(frozen=True)
 class TickRow:
-    """One look: when, by both clocks, and what it cost. ``sampler_cpu_s`` counts since the process ``sampler_pid`` began."""
+    """One look: when, by both clocks, and its cost. ``sampler_cpu_s`` counts since process ``sampler_pid`` began."""
 
     tick: int
     time: str
@@ -171,22 +171,23 @@ def read_ticks(directory: Path) -> list[TickRow]:
     found = []
     for path in files_of(directory, "ticks"):
         with path.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                found.append(
-                    TickRow(
-                        int(row["tick"]),
-                        row["time"],
-                        int(row["monotonic_ns"]),
-                        row["boot_id"],
-                        float(row["took_ms"]),
-                        int(row["sampler_pid"]),
-                        float(row["sampler_cpu_s"]),
-                        _whole(row["sampler_memory_bytes"]),
-                        _whole(row["memory_available_bytes"]),
-                        _whole(row["host_oom_kills"]),
-                    )
-                )
+            found += [_tick(row) for row in csv.DictReader(lines)]
     return found
+
+
+def _tick(row: Mapping[str, str]) -> TickRow:
+    return TickRow(
+        int(row["tick"]),
+        row["time"],
+        int(row["monotonic_ns"]),
+        row["boot_id"],
+        float(row["took_ms"]),
+        int(row["sampler_pid"]),
+        float(row["sampler_cpu_s"]),
+        _whole(row["sampler_memory_bytes"]),
+        _whole(row["memory_available_bytes"]),
+        _whole(row["host_oom_kills"]),
+    )
 
 
 def last_row(directory: Path, kind: str) -> dict[str, str]:

@@ -65,7 +65,7 @@ def _checked(paths: CgroupPaths) -> CgroupPaths:
             "the cgroup files are not visible here",
             expected=f"folders {paths.cpu} and {paths.memory}",
             seen="at least one is missing",
-            action="run this on the host that runs the unit, with /sys/fs/cgroup mounted and CPU and memory accounted for",
+            action="run this on the unit's own host, with /sys/fs/cgroup mounted and CPU and memory accounted for",
         )
     return paths
 
