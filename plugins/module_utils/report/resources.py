@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report shows of step S2: a row per service, charts over time, growth; from evidence and its samples alone."""
+"""What the report shows of step S2: a row per service, charts over time, growth; from evidence and samples alone."""
 
 from __future__ import annotations
 

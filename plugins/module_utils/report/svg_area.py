@@ -13,7 +13,7 @@ from .svg import BOTTOM, HEIGHT, LEFT, RIGHT, SERIES_COLOURS, TOP, WIDTH, Axis, 
 _NAMES, _ROW = 190, 20
 
 
-def stacked_area(  # noqa: PLR0913 - what a chart needs
+def stacked_area(
     title: str,
     at: Sequence[float],
     layers: Sequence[tuple[str, Sequence[Optional[float]]]],

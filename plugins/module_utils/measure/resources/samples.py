@@ -3,8 +3,8 @@
 
 A tick is one look at everything. ``services-<day>.csv`` has a row per tick and service, ``disks-<day>.csv`` one per
 tick at which directories were measured, and ``ticks-<day>.csv`` one per tick, written last: a tick without that row
-does not count. ``tick`` joins the three, and grows over restarts of the sampler. Counters are told as they stand; whoever reads
-takes differences. Nothing is rounded, summed up or thinned out.
+does not count. ``tick`` joins the three, and grows over restarts of the sampler. Counters are told as they stand;
+whoever reads takes differences. Nothing is rounded, summed up or thinned out.
 """
 
 from __future__ import annotations
