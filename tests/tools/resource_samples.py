@@ -72,8 +72,8 @@ class Made:
 
 @dataclass
 class MadeWindow:
-    """A window of ``ticks`` looks. ``late_s`` shifts the wall clock from a tick on, ``dropped`` ticks are missing, ``boots``
-    has the boot from a tick on.
+    """A window of ``ticks`` looks. ``late_s`` shifts the wall clock from a tick on, ``dropped`` ticks are missing,
+    ``boots`` has the boot from a tick on.
     """
 
     services: Mapping[str, Made]

@@ -21,7 +21,6 @@ from .base import (
     ResourceReading,
     RestartPolicy,
     Runtime,
-    RuntimeFailure,
     Setup,
     State,
     Status,
@@ -69,13 +68,13 @@ class SystemdRuntime(Runtime):
     def _show(self, unit: str) -> dict[str, str]:
         """Properties of the unit.
 
-        :raises RuntimeFailure: systemctl is missing or refuses. :raises NoAnswer: none in time.
+        :raises NoAnswer: systemctl is missing, systemd does not answer, or not in time.
         """
         command = ["systemctl", "show", "--no-pager", f"--property={','.join(_PROPERTIES)}", "--", unit]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout_s, check=False)
         except FileNotFoundError as error:
-            raise RuntimeFailure(
+            raise NoAnswer(
                 "systemd cannot be asked", expected="systemctl on PATH", seen=str(error), action="correct the runtime"
             ) from error
         except subprocess.TimeoutExpired as error:
@@ -83,7 +82,8 @@ class SystemdRuntime(Runtime):
                 f"systemd did not tell of {unit}", expected=f"an answer within {self._timeout_s:g} s", seen="none"
             ) from error
         if done.returncode:
-            raise RuntimeFailure(
+            # Of a unit that is not there it tells that, and ends with 0.
+            raise NoAnswer(
                 f"systemd did not tell of {unit}",
                 expected="systemctl show to end with 0",
                 seen=f"{done.returncode}: {done.stderr.strip()[:_SAID]}",
