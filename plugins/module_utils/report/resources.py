@@ -160,11 +160,15 @@ def _charts(
         if target is None:
             continue
         layers = _layers(series["services"], key, scale)
+        # CPU is a difference: the first look has none.
+        known = [i for i in range(len(at)) if any(values[i] is not None for _, values in layers)]
         highest = max((sum(values[i] or 0.0 for _, values in layers) for i in range(len(at))), default=0.0)
         y = linear_axis(label, 0.0, max(highest, target) * 1.08)
         title = f"{what} of all services, stacked, against the budget of {target:g} {label}"
         text = f"budget: {target:g} {label}"
-        charts.append((what, stacked_area(title, at, layers, time_axis, y, (target, text), shades)))
+        drawn = [(name, [values[i] for i in known]) for name, values in layers]
+        places = [at[i] for i in known]
+        charts.append((what, stacked_area(title, places, drawn, time_axis, y, (target, text), shades)))
     grown = [
         (name, gate["low"], gate["measured"], gate["high"], gate["verdict"])
         for name in names
@@ -194,5 +198,10 @@ def _layers(
     ]
     if rest:
         columns = zip(*(services[name][key] for name in rest))
-        layers.append((f"{len(rest)} others", [sum(value or 0.0 for value in column) / scale for column in columns]))
+        layers.append((f"{len(rest)} others", [_sum(column, scale) for column in columns]))
     return layers
+
+
+def _sum(column: Sequence[Optional[float]], scale: float) -> Optional[float]:
+    known = [value for value in column if value is not None]
+    return sum(known) / scale if known else None

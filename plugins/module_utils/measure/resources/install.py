@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from ...core.clock import Deadline
@@ -58,17 +59,25 @@ def closure(module: str = sampler.__name__) -> dict[str, str]:
         if name in found or not (name == _PACKAGE or name.startswith(f"{_PACKAGE}.")):
             continue
         spec = importlib.util.find_spec(name)
-        source = spec.loader.get_source(name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
-        if spec is None or source is None:
-            if spec is not None and spec.submodule_search_locations is not None:
-                source = ""
-            else:
-                raise WindowError(f"the source of {name} is not part of this module", seen=str(spec))
+        if spec is None:
+            raise WindowError(f"{name} is not part of this module", expected="all that the sampler imports")
+        source = _source(spec)
         found[name] = source
         package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
         left += _imported(source, package)
         left += [name.rpartition(".")[0]]
     return found
+
+
+def _source(spec: ModuleSpec) -> str:
+    get_source = getattr(spec.loader, "get_source", None)
+    # Ansible's own loader of collections gives bytes.
+    source = get_source(spec.name) if get_source is not None else None
+    if isinstance(source, bytes):
+        return source.decode("utf-8")
+    if source is None and spec.submodule_search_locations is None:
+        raise WindowError(f"the source of {spec.name} cannot be had", expected="a module of Python", seen=str(spec))
+    return str(source or "")
 
 
 def _imported(source: str, package: str) -> list[str]:
