@@ -35,7 +35,9 @@ from .runtimes import Engine, engine_socket, eventually, supervisord
 
 # 2 MiB a second; the saw gives back what it took, three times a second.
 LEAKS = "import time; kept = []\nwhile True: kept.append(b'x' * 20971); time.sleep(0.01)"
-SAW = "import time; kept = []\nwhile True:\n kept.append(b'x' * 104858); time.sleep(0.01)\n if len(kept) > 29: kept = []"
+SAW = (
+    "import time; kept = []\nwhile True:\n kept.append(b'x' * 104858); time.sleep(0.01)\n if len(kept) > 29: kept = []"
+)
 PROGRAMS = {"leaks": LEAKS, "saw": SAW, "busy": "while True: pass", "idle": "import time; time.sleep(9999)"}
 
 

@@ -8,13 +8,14 @@ each minute for its own count of restarts. /proc is listed once for all services
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
 from ...core.clock import NS_PER_S, utc_us
 from ...core.errors import K2Error
 from ...platform import procfs
+from ...platform.kernel_log import KernelLog
 from ...platform.procfs import ProcessStat, ProcessTable, is_stopped
 from ...platform.runtime import cgroup
 from ...platform.runtime.base import EventKind, EventStream, Runtime, State
@@ -26,6 +27,8 @@ from .plan import Plan, Target
 from .samples import ServiceRow
 
 ASK_AGAIN_S = 60.0
+# How many processes the kernel of this host killed since the last look, and which; None where its log may not be read.
+_HostOoms = tuple[int, Optional[frozenset[int]]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Reader:
         self._mains: dict[str, _Main] = {}
         self._ooms = {target.service: (oom_kills or {}).get(target.service, 0) for target in plan.targets}
         self._host_ooms: Optional[int] = None
+        self._log = KernelLog()
         self._events: Optional[EventStream] = None
         self._heard_us = utc_us() if since_us is None else since_us
         self._resubscribe = True
@@ -72,9 +76,11 @@ class Reader:
         table = ProcessTable.read()
         before, self._host_ooms = self._host_ooms, procfs.oom_kills()
         host = (self._host_ooms or 0) - before if before is not None else 0
+        # The log is long, so it is read at the start and when there is something to be found in it.
+        killed = self._log.killed() if host or before is None else frozenset()
         heard = self._heard()
         return [
-            self._row(ServiceRow(tick, now, target.service, "unknown"), target, table, host, heard)
+            self._row(ServiceRow(tick, now, target.service, "unknown"), target, table, (host, killed), heard)
             for target in self._targets
         ]
 
@@ -87,7 +93,7 @@ class Reader:
     # -- one service -------------------------------------------------------------------------------------------------
 
     def _row(
-        self, row: ServiceRow, target: Target, table: ProcessTable, host_ooms: int, heard: Mapping[str, int]
+        self, row: ServiceRow, target: Target, table: ProcessTable, host: _HostOoms, heard: Mapping[str, int]
     ) -> ServiceRow:
         name = target.service
         last = self._mains.get(name)
@@ -101,9 +107,8 @@ class Reader:
                 row, group_ooms = self._measured(replace(row, state=state), main, stat, table)
         except (K2Error, OSError) as error:
             row = replace(row, why=str(error))
-        # Its own group's count, the engine's word, or the host's where a process of it went at that moment: the same
-        # kill may be told by several of them.
-        of_tree = host_ooms if last is not None and last.group is None and self._lost(last, table) else 0
+        # Its own group's count, the engine's word, or the kernel's of a process of its tree: several may tell of one.
+        of_tree = _ooms_of(last, host, table) if last is not None and last.group is None else 0
         self._ooms[name] += max(group_ooms, heard.get(name, 0), of_tree)
         return replace(row, oom_kills=self._ooms[name])
 
@@ -115,12 +120,14 @@ class Reader:
         now_ns = time.monotonic_ns()
         if alive and known and stat and now_ns - known.asked_ns < ASK_AGAIN_S * NS_PER_S:
             return stat, State.PAUSED.value if is_stopped(stat) else State.RUNNING.value, ""
+        if not alive:
+            # Also where the runtime does not answer: what is gone is seen to go once.
+            self._mains.pop(target.service, None)
         runtime = self._runtimes[target.runtime]
         status = runtime.status(target.unit)
         # It may have begun after /proc was listed.
         stat = (table.get(status.pid) or procfs.read_stat(status.pid)) if status.pid is not None else None
         if stat is None or stat.ended:
-            self._mains.pop(target.service, None)
             if status.pid is not None:
                 why = f"process {status.pid} is not among this host's: run this on the host that runs {target.unit}"
             else:
@@ -163,11 +170,6 @@ class Reader:
             new_ooms,
         )
 
-    @staticmethod
-    def _lost(last: _Main, table: ProcessTable) -> bool:
-        """Whether a process that the service had is gone."""
-        return any((stat := table.get(pid)) is None or stat.ended for pid in last.members | {last.pid})
-
     # -- what an engine tells ----------------------------------------------------------------------------------------
 
     def _heard(self) -> dict[str, int]:
@@ -195,15 +197,17 @@ class Reader:
         return found
 
 
+def _ooms_of(last: _Main, host: _HostOoms, table: ProcessTable) -> int:
+    """How many processes of a tree the kernel killed; where nobody knows which, all of them if the tree lost one."""
+    count, killed = host
+    members = last.members | {last.pid}
+    if killed is not None:
+        return len(members & killed)
+    lost = any((stat := table.get(pid)) is None or stat.ended for pid in members)
+    return count if lost else 0
+
+
 def _group(runtime: Runtime, unit: str, pid: int) -> Optional[cgroup.CgroupPaths]:
     if isinstance(runtime, DockerRuntime):
         return runtime.group(unit, pid)
     return runtime.group(unit) if isinstance(runtime, SystemdRuntime) else None
-
-
-def unreadable(rows: Sequence[ServiceRow], targets: Sequence[Target]) -> list[str]:
-    """Services that run and cannot be read, with the reason, in words."""
-    del targets
-    return [
-        f"{row.service}: {row.why}" for row in rows if row.memory_bytes is None and row.state in ("running", "unknown")
-    ]
