@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What sampling costs: the sampler, a plain loop of psutil, and a Docker Engine's statistics, on the same 15 processes.
 
-``python -m benchmarks.resources``: each looks at all of them again and again, with no pause, and its CPU time per look is
-told as a share of one core at a look each 5 s. The engine's own CPU counts for its way, since nobody else would spend it.
+``python -m benchmarks.resources``: each looks at all of them again and again, with no pause, and its CPU time per look
+is told as a share of one core at a look each 5 s. The engine's own CPU counts for its way: nobody else would spend it.
 Without an engine (root, or one that runs) that line is left out, with the reason.
 """
 

@@ -107,13 +107,13 @@ def _row(
     return ResourceRow(
         name,
         next(verdict for verdict in _WORST if verdict in verdicts),
-        cpu and cpu["target"],
-        cpu and cpu["measured"],
+        cpu["target"] if cpu else None,
+        cpu["measured"] if cpu else None,
         seen.get("mean"),
         seen.get("max"),
         cpu["verdict"] if cpu else "",
-        memory and memory["target"],
-        memory and memory["measured"],
+        memory["target"] if memory else None,
+        memory["measured"] if memory else None,
         memory["verdict"] if memory else "",
         kind,
         seen.get("spikes_in_all", 0),
@@ -152,11 +152,11 @@ def _charts(
     half = series["width_s"] / factor / 2
     shades = [(x - half, x + half) for x, planned in zip(at, series["planned"]) if planned]
     time_axis = linear_axis(f"{unit} since the window began", 0.0, at[-1] + half)
-    for what, key, gate, label, scale in (
+    for what, key, total, label, scale in (
         ("CPU over time", "cpu_mean", "S2.total.cpu", "cores", 1.0),
         ("Memory over time", "memory_max", "S2.total.memory", "MiB", _MIB),
     ):
-        target = gates.get(gate, {}).get("target")
+        target = gates.get(total, {}).get("target")
         if target is None:
             continue
         layers = _layers(series["services"], key, scale)

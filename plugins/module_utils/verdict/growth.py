@@ -107,9 +107,9 @@ def _block_length(residuals: Any) -> int:
 
     Three times the time over which their correlation sums up until it first vanishes.
     """
-    n = len(residuals)
+    n: int = len(residuals)
     power = float((residuals**2).sum())
-    shortest, longest = max(2, round(n ** (1 / 3))), n // 4
+    shortest, longest = max(2, round(math.pow(n, 1 / 3))), n // 4
     if power == 0:
         return shortest
     total = 1.0
