@@ -12,7 +12,7 @@ QUICK ?=
 # How often crash-test kills each service, and how often it stops each in order.
 ROUNDS ?= 50
 # What bench measures, one after another; only hot_path needs a lab.
-BENCH ?= load latency audit recovery undo hot_path
+BENCH ?= load latency audit recovery resources undo hot_path
 # Extra arguments for ansible-playbook, e.g. ARGS='--tags preflight'.
 ARGS ?=
 
@@ -67,7 +67,7 @@ define in_own_lab
 endef
 
 .PHONY: bench
-bench: setup-dev ## Measure load, latency queries, ledger, recovery, undo, lab (BENCH=load: one of load latency audit recovery undo hot_path)
+bench: setup-dev ## Measure load, latency queries, ledger, recovery, undo, lab (BENCH=load: one of load latency audit recovery resources undo hot_path)
 	@if [ -n "$(filter-out hot_path,$(BENCH))" ]; then BENCH="$(filter-out hot_path,$(BENCH))" benchmarks/run.sh; fi
 	$(if $(filter hot_path,$(BENCH)),$(call in_own_lab,bench,BENCH=hot_path LAB_DIR=.lab-bench benchmarks/run.sh))
 

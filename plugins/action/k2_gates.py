@@ -17,10 +17,11 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.resources import decide_resources
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunError
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.signoff import decide_sign_off
 
-STEPS = ("S0", "S1", "S3", "S5")
+STEPS = ("S0", "S1", "S2", "S3", "S5")
 
 
 class ActionModule(ActionBase):
@@ -66,6 +67,8 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
         return decide_preflight(profile, args["facts"])
     results = run.results()
     scale = Scale.SHORTENED if results["quick"] else Scale(results["scale"])
+    if args["step"] == "S2":
+        return decide_resources(profile, args["facts"], scale)
     if args["step"] == "S3":
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)

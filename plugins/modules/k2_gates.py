@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1, S3, S5]
+    choices: [S0, S1, S2, S3, S5]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -37,6 +37,9 @@ options:
         load host (empty where nothing was sent), C(latency) that of M(k2.hardening.k2_latency), and C(audit), at the
         highest load, that of M(k2.hardening.k2_tier_audit). C(skipped) instead is the reason why nothing was measured
         at this load, and C(failed) what went wrong when it was tried.
+      - For V(S2), C(collected) is what M(k2.hardening.k2_resources) returned as C(collected), C(files) its files
+        on the controller by kind, and C(loads) what M(k2.hardening.k2_load) returned of a load meanwhile (empty for
+        natural traffic). C(skipped) instead is the reason why nothing was sampled, and C(failed) what went wrong.
       - For V(S3), C(mode) names a failure mode. C(failures) is a list of what M(k2.hardening.k2_kill_and_measure)
         returned as C(failure), at least one for each service of the mode, C(loads) what M(k2.hardening.k2_load)
         returned of the load that ran through them, and C(audit) that of M(k2.hardening.k2_tier_audit) over it. Instead,

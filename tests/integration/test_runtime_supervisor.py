@@ -10,10 +10,9 @@ import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import UnsupportedOperation
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import RuntimeFailure, State
-from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.factory import open_runtime
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.supervisor import SupervisorRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.platform.unix_http import SocketUnavailable
-from ansible_collections.k2.hardening.plugins.module_utils.profile.model import RuntimeKind, RuntimeSettings
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import RuntimeSettings
 
 from .runtimes import Bench, supervisord
 
@@ -53,8 +52,3 @@ def test_events_survive_rotation_of_the_log(bench: Bench, monkeypatch: pytest.Mo
 def test_absent_supervisord_is_explained(tmp_path: Path) -> None:
     with pytest.raises(SocketUnavailable, match="start the runtime"):
         SupervisorRuntime(RuntimeSettings(str(tmp_path / "none.sock"), 1.0)).status("x")
-
-
-def test_runtime_without_a_client_lists_those_that_have_one() -> None:
-    with pytest.raises(UnsupportedOperation, match="supervisor, docker"):
-        open_runtime(RuntimeKind.SYSTEMD, RuntimeSettings("/run/systemd/private", 1.0))

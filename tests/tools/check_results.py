@@ -22,7 +22,7 @@ import jsonschema
 
 SCHEMA = Path(__file__).resolve().parents[1] / "contract" / "results.schema.json"
 REPORT = ("report/index.html", "report/report.md", "report/junit.xml", "report/PROGRESS.md", "report/baseline.json")
-STEPS = {"S0", "S1", "S3", "S5"}
+STEPS = {"S0", "S1", "S2", "S3", "S5"}
 
 
 def verdict_of(gates: list[dict[str, Any]]) -> str:
@@ -39,6 +39,8 @@ def is_timed(gate: dict[str, Any]) -> bool:
     """
     if gate["step"] == "S3":
         return gate["id"].endswith(".recovery")
+    if gate["step"] == "S2":
+        return gate["id"].endswith(".cpu")
     return gate["step"] == "S1" and not gate["id"].endswith(".no_loss")
 
 
@@ -48,12 +50,20 @@ def is_left_out(gate: dict[str, Any]) -> bool:
     """
     if gate["id"] == "S5.signoff":
         return gate["verdict"] == "NOT_RUN" and not gate["blocking"]
+    if gate["step"] == "S2":
+        # They take hours.
+        late = gate["id"].endswith(".growth") or gate["id"] == "S2.burn_in_24h"
+        return late and gate["verdict"] == "NOT_RUN" and not gate["blocking"]
     unasked = gate["id"].endswith(".detection") or "a shortened run" in gate["reason"] or gate["id"] == "S3.mttr_30s"
     return gate["step"] == "S3" and gate["verdict"] == "NOT_RUN" and not gate["blocking"] and unasked
 
 
 def follows(gate: dict[str, Any]) -> bool:
     """Whether the verdict of a timed gate follows from its bounds."""
+    if gate["step"] == "S2":
+        beyond = gate["measured"] > gate["target"]
+        # A single spike may be one of a hundred, or of more than its share.
+        return gate["n"] > 0 and (gate["verdict"] != "PASS" or not beyond)
     if gate["verdict"] == "PASS":
         within = gate["high"] < gate["target"] if gate["op"] == "<" else gate["measured"] >= gate["target"]
         return within and gate["n"] > 0

@@ -72,6 +72,20 @@ class PrefectRuns(PrefectClient):
         # Both bounds count in the API ("after" is >=). Of a run without a start it takes the time it was due.
         return self._filtered(deployment_id, (*AT_WORK, *ENDED), {"start_time": {"after_": rfc3339(since_us)}})
 
+    def every_since(self, deployment_id: str, since_us: int, most: int) -> tuple[FlowRun, ...]:
+        """As ``since``, page by page, ``most`` runs at most. Raises PrefectError."""
+        bound = {"start_time": {"after_": rfc3339(since_us)}}
+        found: dict[str, FlowRun] = {}
+        asked = 0
+        while asked < most:
+            page = self._filtered(deployment_id, (*AT_WORK, *ENDED), bound, asked)
+            # A run that begins meanwhile moves all others by one: some come twice.
+            found.update((run.id, run) for run in page)
+            asked += _MOST
+            if len(page) < _MOST:
+                break
+        return tuple(found.values())[:most]
+
     def run(self, run_id: str) -> FlowRun:
         """One run by its id.
 
@@ -86,7 +100,9 @@ class PrefectRuns(PrefectClient):
         """
         return self._read(self._mapping(self._ask("POST", f"/deployments/{deployment_id}/create_flow_run", {})[2]))
 
-    def _filtered(self, deployment_id: str, states: Sequence[str], also: Mapping[str, Any]) -> tuple[FlowRun, ...]:
+    def _filtered(
+        self, deployment_id: str, states: Sequence[str], also: Mapping[str, Any], offset: int = 0
+    ) -> tuple[FlowRun, ...]:
         question = {
             "flow_runs": {
                 "deployment_id": {"any_": [deployment_id]},
@@ -95,6 +111,7 @@ class PrefectRuns(PrefectClient):
             },
             "sort": "START_TIME_DESC",
             "limit": _MOST,
+            "offset": offset,
         }
         return tuple(self._read(each) for each in self._listed(self._ask("POST", "/flow_runs/filter", question)[2]))
 

@@ -22,6 +22,7 @@ class ProcessStat:
     state: str
     cpu_seconds: float
     start_ticks: int
+    threads: int = 1
 
     @property
     def ended(self) -> bool:
@@ -45,6 +46,7 @@ def read_stat(pid: int) -> Optional[ProcessStat]:
         state=rest[0],
         cpu_seconds=ticks / os.sysconf("SC_CLK_TCK"),
         start_ticks=int(rest[19]),
+        threads=int(rest[17]),
     )
 
 
@@ -70,16 +72,56 @@ def _all_pids() -> Iterable[int]:
     return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
 
 
+class ProcessTable:
+    """All processes of this host at one moment, read once for any number of trees."""
+
+    def __init__(self, stats: Iterable[ProcessStat]) -> None:
+        self._stats = {stat.pid: stat for stat in stats}
+        self._children: dict[int, list[ProcessStat]] = {}
+        for stat in self._stats.values():
+            self._children.setdefault(stat.parent, []).append(stat)
+
+    @classmethod
+    def read(cls) -> ProcessTable:
+        """Look at every process that is there."""
+        return cls(stat for stat in map(read_stat, _all_pids()) if stat is not None)
+
+    def get(self, pid: int) -> Optional[ProcessStat]:
+        """The process with ``pid``, or None if there was none."""
+        return self._stats.get(pid)
+
+    def tree(self, root: int) -> list[ProcessStat]:
+        """The process ``root`` and its descendants, parents before children; empty if it is gone."""
+        found = [self._stats[root]] if root in self._stats else []
+        for stat in found:  # grows while it is walked
+            found.extend(self._children.get(stat.pid, ()))
+        return found
+
+
 def process_tree(root: int) -> list[ProcessStat]:
-    """The process ``root`` and its descendants, parents before children; empty if it is gone."""
-    stats = [stat for stat in map(read_stat, _all_pids()) if stat is not None]
-    children: dict[int, list[ProcessStat]] = {}
-    for stat in stats:
-        children.setdefault(stat.parent, []).append(stat)
-    found = [stat for stat in stats if stat.pid == root]
-    for stat in found:  # grows while it is walked
-        found.extend(children.get(stat.pid, ()))
-    return found
+    """As ``ProcessTable.tree``, of this moment."""
+    return ProcessTable.read().tree(root)
+
+
+def open_files(pid: int) -> Optional[int]:
+    """How many file descriptors the process holds. None if gone.
+
+    :raises PermissionError: without root this works only for the user's own processes.
+    """
+    try:
+        return len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208 - names are enough, and there may be thousands
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def oom_kills() -> Optional[int]:
+    """How many processes of this host the kernel has killed for want of memory since it booted. None if it tells not
+    (before Linux 4.13).
+    """
+    for line in (_PROC / "vmstat").read_text(encoding="ascii").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return None
 
 
 def pss_bytes(pid: int) -> Optional[int]:

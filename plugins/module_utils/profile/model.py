@@ -465,6 +465,14 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A directory whose size is watched, and by how much the plan lets it grow in a day (bytes)."""
+
+    path: str
+    growth_per_day: int
+
+
+@dataclass(frozen=True)
 class Budget:
     """``k2_budget``: what the whole platform may use; ``brief_factor`` times a budget is tolerated briefly.
 
@@ -475,6 +483,7 @@ class Budget:
     memory_bytes: int
     brief_factor: float
     elsewhere: Mapping[str, Resources]
+    disks: Mapping[str, Disk] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

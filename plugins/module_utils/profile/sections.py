@@ -21,6 +21,7 @@ from .model import (
     CommandProbe,
     ConsumerGroup,
     Deployment,
+    Disk,
     FailureMode,
     FaultAction,
     Freshness,
@@ -62,6 +63,7 @@ QUERY_TIMEOUT_S = 10.0
 _PROBE_KINDS = ("http", "tcp", "sql", "command")
 _DEFAULT_SOCKETS = {RuntimeKind.DOCKER: "/var/run/docker.sock", RuntimeKind.SYSTEMD: "/run/systemd/private"}
 _TIMEFRAME = re.compile(r"^[1-9]\d*[smhd]$")
+_ABSOLUTE = re.compile(r"^/")
 _BOOTSTRAP = re.compile(r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")
 
 
@@ -342,7 +344,15 @@ def read_budget(node: Node) -> Budget:
         memory_bytes=memory or 0,
         brief_factor=node.number("brief_factor", low=1.0, default=2.0),
         elsewhere=node.named("elsewhere", lambda _, inner: _read_resources(inner)),
+        disks=node.named("disks", lambda _, inner: _read_disk(inner)),
     )
+
+
+def _read_disk(node: Node) -> Disk:
+    growth = node.opt_size("growth_per_day")
+    if growth is None and not node.has("growth_per_day"):
+        node.reject("growth_per_day", "an amount of data such as 512M or 1.5GiB", "nothing")
+    return Disk(path=node.text("path", pattern=_ABSOLUTE, what="an absolute path"), growth_per_day=growth or 0)
 
 
 def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) -> FailureMode:

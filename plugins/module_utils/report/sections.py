@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from .failure import failure_section
 from .latency import latency_sections
+from .resources import resource_section
 from .source import RecordedRun
 
 
@@ -34,5 +35,6 @@ def preflight_section(run: RecordedRun) -> Optional[Mapping[str, Any]]:
 SECTIONS: tuple[Section, ...] = (
     Section("S0", "preflight", preflight_section),
     Section("S1", "latency", lambda run: latency_sections(run.gates, run.evidence)),
+    Section("S2", "resources", lambda run: resource_section(run.gates, run.evidence, run.path)),
     Section("S3", "failures", lambda run: failure_section(run.gates, run.evidence, run.path)),
 )

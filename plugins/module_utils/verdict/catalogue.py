@@ -14,10 +14,12 @@ from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
 from .gate import GateResult, GateSpec, Op, Scale, Verdict
+from .resource_gates import absent_resources, resource_gates
 
 STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",
     "S1": "Latency: how long does a trade take to its candles, under load?",
+    "S2": "Resources: does each service stay within its budget, for as long as was looked?",
     "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
     "S5": "Runbooks and documents: can whoever reads them mend the platform?",
 }
@@ -207,6 +209,7 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         clocks_gate(profile),
         clean_start_gate(),
         *(gate for load in (profile.load.by_rate if profile.load else ()) for gate in load_gates(profile, load)),
+        *resource_gates(profile),
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
@@ -227,7 +230,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
         absent["S0.watermarks"] = "the profile has no k2_watermarks: this platform offloads nothing to a cold tier"
     if profile.orchestrator is None:
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
-    absent |= _absent_failures(profile)
+    absent |= absent_resources(profile) | _absent_failures(profile)
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:

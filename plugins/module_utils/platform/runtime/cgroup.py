@@ -45,12 +45,27 @@ def locate(text: str, root: Path = _ROOT) -> CgroupPaths:
     else:
         unified = root / groups.get("", "")
         paths = CgroupPaths(2, unified, unified)
+    return _checked(paths)
+
+
+def locate_group(path: str, root: Path = _ROOT) -> CgroupPaths:
+    """The folders of the control group ``path``, as systemd names it (``/system.slice/broker.service``).
+
+    :raises UnsupportedOperation: this host's cgroup files are not where they are expected.
+    """
+    name = path.lstrip("/")
+    if (root / "memory").is_dir():
+        return _checked(CgroupPaths(1, _mounted(root, "cpuacct") / name, root / "memory" / name))
+    return _checked(CgroupPaths(2, root / name, root / name))
+
+
+def _checked(paths: CgroupPaths) -> CgroupPaths:
     if not paths.cpu.is_dir() or not paths.memory.is_dir():
         raise UnsupportedOperation(
-            "the cgroup files of the container are not visible here",
+            "the cgroup files are not visible here",
             expected=f"folders {paths.cpu} and {paths.memory}",
             seen="at least one is missing",
-            action="run this on the engine's host, with /sys/fs/cgroup mounted",
+            action="run this on the unit's own host, with /sys/fs/cgroup mounted and CPU and memory accounted for",
         )
     return paths
 
@@ -84,7 +99,7 @@ def read(paths: CgroupPaths) -> ResourceReading:
             raise RuntimeFailure(
                 "the cgroup files may not be read", seen=str(error), action="run with become: true"
             ) from error
-        raise NotRunning("the container ended while it was measured", seen=str(error)) from error
+        raise NotRunning("the unit ended while it was measured", seen=str(error)) from error
     return ResourceReading(taken_ns, cpu, max(0, usage - inactive), "working_set", kills)
 
 

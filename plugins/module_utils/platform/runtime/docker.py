@@ -274,11 +274,17 @@ class DockerRuntime(Runtime):
 
     def resources(self, unit: str) -> ResourceReading:
         """See ``Runtime``; from the files of the container's cgroup."""
-        pid = self.pid(unit)
+        return cgroup.read(self.group(unit, self.pid(unit)))
+
+    def group(self, unit: str, pid: int) -> cgroup.CgroupPaths:
+        """Where the files of the cgroup of the unit's main process ``pid`` lie.
+
+        :raises NotRunning: it ended. :raises UnsupportedOperation: its files are not visible here.
+        """
         membership = cgroup.membership(pid)
         if not membership:
             raise NotRunning(f"{unit} ended while it was measured", seen=f"process {pid} gone")
-        return cgroup.read(cgroup.locate(membership))
+        return cgroup.locate(membership)
 
     def logs(self, unit: str, tail: int) -> list[str]:
         """See ``Runtime``; stdout and stderr together."""
@@ -292,7 +298,10 @@ class DockerRuntime(Runtime):
 
     def events(self, units: tuple[str, ...]) -> EventStream:
         """See ``Runtime``. The engine replays what it saw since just before the request, so nothing falls between."""
-        since_us = utc_us()
+        return self.events_since(units, utc_us())
+
+    def events_since(self, units: tuple[str, ...], since_us: int) -> EventStream:
+        """As ``events``, beginning at ``since_us`` of the engine's clock, as far as the engine remembers."""
         return EngineEvents(self._api, {self.container_id(unit): unit for unit in units}, since_us)
 
     def start_command(self, unit: str) -> str:
