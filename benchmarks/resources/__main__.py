@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -112,6 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--looks", type=int, default=20, help="of each way (default %(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("artifacts/bench"), help="(default %(default)s)")
     options = parser.parse_args(arguments)
+    # Told to end, it takes its services and its engine with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     names = [f"service{number}" for number in range(options.services)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="k2bench-")))

@@ -112,9 +112,9 @@ def test_check_mode_plans_and_writes_nothing(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_unselected_steps_do_not_block_and_prove_nothing(lab: Lab, tmp_path: Path) -> None:
-    lab.playbook("phase7", "--skip-tags", "s0,s1,s3", check=False, k2_artifacts_dir=str(tmp_path))
+    lab.playbook("phase7", "--skip-tags", "s0,s1,s2,s3", check=False, k2_artifacts_dir=str(tmp_path))
     run = results(tmp_path)
-    assert {gate["verdict"] for gate in run["gates"]} == {"NOT_RUN"}
+    assert {gate["verdict"] for gate in run["gates"]} <= {"NOT_RUN", "NOT_APPLICABLE"}
     assert run["verdict"] == "INCONCLUSIVE"
 
 
