@@ -509,6 +509,31 @@ class Alerting:
 
 
 @dataclass(frozen=True)
+class Contact:
+    """Whom to tell, how, and after how many minutes without recovery."""
+
+    who: str
+    how: str
+    after_min: float
+
+
+@dataclass(frozen=True)
+class Runbooks:
+    """``k2_runbooks``: what commands in runbooks need beyond the other sections, and whom to call.
+
+    ``prepare`` are shell lines that a person runs once: where the tools are, and where secrets come from
+    (``CLICKHOUSE_PASSWORD``). ``lag`` is a shell command that prints one number, the records that all consumer groups
+    are behind, and ``lag_high`` when that is too many. ``stale_s`` is how long every exchange may be silent.
+    """
+
+    prepare: tuple[str, ...] = ()
+    lag: Optional[str] = None
+    lag_high: int = 1000
+    stale_s: float = 15.0
+    contacts: tuple[Contact, ...] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something in the profile that is readable but contradicts itself: reported, not refused."""
 
@@ -533,6 +558,7 @@ class Profile:
     failure_modes: Mapping[str, FailureMode]
     alerting: Optional[Alerting]
     metric_names: Mapping[str, str]
+    runbooks: Runbooks = Runbooks()
 
     @property
     def exchanges(self) -> tuple[str, ...]:

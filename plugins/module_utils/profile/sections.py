@@ -19,6 +19,7 @@ from .model import (
     ClickHouse,
     Clock,
     CommandProbe,
+    Contact,
     ConsumerGroup,
     Deployment,
     FailureMode,
@@ -38,6 +39,7 @@ from .model import (
     RecoveryPoint,
     Resolution,
     Resources,
+    Runbooks,
     RuntimeKind,
     RuntimeSettings,
     Scale,
@@ -374,6 +376,25 @@ def read_alerting(node: Node) -> Alerting:
         prometheus_url=node.opt_url("prometheus_url"),
         alertmanager_url=node.opt_url("alertmanager_url"),
         grafana_url=node.opt_url("grafana_url"),
+    )
+
+
+def read_runbooks(node: Node) -> Runbooks:
+    """``k2_runbooks``."""
+    return Runbooks(
+        prepare=node.texts("prepare"),
+        lag=node.opt_text("lag"),
+        lag_high=node.integer("lag_high", low=1, default=1000),
+        stale_s=node.number("stale_s", low=1, unit="seconds", default=15.0),
+        contacts=tuple(_finished(each, _read_contact) for each in node.each("contacts")),
+    )
+
+
+def _read_contact(node: Node) -> Contact:
+    return Contact(
+        who=node.text("who"),
+        how=node.text("how"),
+        after_min=node.number("after_min", low=0, unit="minutes", default=0.0),
     )
 
 
