@@ -11,17 +11,15 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Optional, Union
 
-MASK = "********"
+from .alerting import Alerting
+from .oncall import Runbooks
+from .secret import MASK, secret
+
 # What ``tier`` of a service says where records pass it on their way to the candles.
 HOT = "hot"
-
-
-def secret() -> Any:
-    """A dataclass field that never appears in a repr, a digest or evidence."""
-    return field(repr=False, metadata={"secret": True})
 
 
 class Scale(enum.Enum):
@@ -497,40 +495,6 @@ class FailureMode:
     affects: tuple[str, ...]
     affects_exchanges: Optional[tuple[str, ...]]
     not_applicable: Optional[str]
-
-
-@dataclass(frozen=True)
-class Alerting:
-    """``k2_alerting``: where rules are evaluated, routed and shown."""
-
-    prometheus_url: Optional[str]
-    alertmanager_url: Optional[str]
-    grafana_url: Optional[str]
-
-
-@dataclass(frozen=True)
-class Contact:
-    """Whom to tell, how, and after how many minutes without recovery."""
-
-    who: str
-    how: str
-    after_min: float
-
-
-@dataclass(frozen=True)
-class Runbooks:
-    """``k2_runbooks``: what commands in runbooks need beyond the other sections, and whom to call.
-
-    ``prepare`` are shell lines that a person runs once: where the tools are, and where secrets come from
-    (``CLICKHOUSE_PASSWORD``). ``lag`` is a shell command that prints one number, the records that all consumer groups
-    are behind, and ``lag_high`` when that is too many. ``stale_s`` is how long every exchange may be silent.
-    """
-
-    prepare: tuple[str, ...] = ()
-    lag: Optional[str] = None
-    lag_high: int = 1000
-    stale_s: float = 15.0
-    contacts: tuple[Contact, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import K2Error
-from .model import Profile, Runbooks, RuntimeKind
+from .alerting import read_alerting
+from .model import Profile, RuntimeKind
+from .oncall import Runbooks, read_runbooks
 from .reader import Node, Problem
 from .references import check_references
 from .sections import (
-    read_alerting,
     read_broker,
     read_budget,
     read_clickhouse,
@@ -21,7 +22,6 @@ from .sections import (
     read_object_store,
     read_orchestrator,
     read_platform,
-    read_runbooks,
     read_service,
     read_tiers,
     read_watermarks,

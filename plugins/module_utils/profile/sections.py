@@ -11,7 +11,6 @@ from typing import Optional, TypeVar
 from .model import (
     DEFAULT_SEGMENTS,
     HOT,
-    Alerting,
     Broker,
     Budget,
     Catalog,
@@ -19,7 +18,6 @@ from .model import (
     ClickHouse,
     Clock,
     CommandProbe,
-    Contact,
     ConsumerGroup,
     Deployment,
     FailureMode,
@@ -39,7 +37,6 @@ from .model import (
     RecoveryPoint,
     Resolution,
     Resources,
-    Runbooks,
     RuntimeKind,
     RuntimeSettings,
     Scale,
@@ -367,34 +364,6 @@ def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) ->
         affects=node.texts("affects"),
         affects_exchanges=node.texts("affects_exchanges") if node.has("affects_exchanges") else None,
         not_applicable=node.opt_text("not_applicable"),
-    )
-
-
-def read_alerting(node: Node) -> Alerting:
-    """``k2_alerting``."""
-    return Alerting(
-        prometheus_url=node.opt_url("prometheus_url"),
-        alertmanager_url=node.opt_url("alertmanager_url"),
-        grafana_url=node.opt_url("grafana_url"),
-    )
-
-
-def read_runbooks(node: Node) -> Runbooks:
-    """``k2_runbooks``."""
-    return Runbooks(
-        prepare=node.texts("prepare"),
-        lag=node.opt_text("lag"),
-        lag_high=node.integer("lag_high", low=1, default=1000),
-        stale_s=node.number("stale_s", low=1, unit="seconds", default=15.0),
-        contacts=tuple(_finished(each, _read_contact) for each in node.each("contacts")),
-    )
-
-
-def _read_contact(node: Node) -> Contact:
-    return Contact(
-        who=node.text("who"),
-        how=node.text("how"),
-        after_min=node.number("after_min", low=0, unit="minutes", default=0.0),
     )
 
 
