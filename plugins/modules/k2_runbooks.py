@@ -38,7 +38,7 @@ options:
     type: path
     required: true
   templates:
-    description: Directory with templates to use instead of those of role C(runbooks).
+    description: Directory with templates to use instead of those of role C(runbooks), with C(files/worker.js) beside it for the site.
     type: path
   site:
     description:

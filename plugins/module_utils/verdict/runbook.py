@@ -96,7 +96,7 @@ def decide_runbooks(profile: Profile, facts: Mapping[str, Any], scale: Scale) ->
                     for name, spec in specs.items()
                 ]
         followed = Followed.read(facts["trial"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunbookFactsError(
             "these are no facts about a runbook",
             expected="runbook of the profile with trial, or runbooks with unselected, skipped or failed",

@@ -27,7 +27,7 @@ class Kind(enum.Enum):
     """So once the failure is mended."""
 
 
-class Test(enum.Enum):
+class Condition(enum.Enum):
     """How the condition is decided."""
 
     SUCCEEDS = "succeeds"
@@ -69,7 +69,7 @@ class Expectation:
     """One sentence. ``within_s`` is how long the command is repeated until it holds; 0: it is run once."""
 
     kind: Kind
-    test: Test
+    condition: Condition
     words: tuple[str, ...] = ()
     within_s: int = 0
 
@@ -77,21 +77,21 @@ class Expectation:
         """Whether the answer is as expected; one of a command that is not there never is."""
         if not answer.ran:
             return False
-        if self.test is Test.SUCCEEDS:
+        if self.condition is Condition.SUCCEEDS:
             return answer.code == 0
-        if self.test is Test.FAILS:
+        if self.condition is Condition.FAILS:
             return answer.code != 0
         if answer.code is None:
             return False
         found = any(word in answer.output for word in self.words)
-        return found if self.test is Test.CONTAINS else not found
+        return found if self.condition is Condition.CONTAINS else not found
 
     @property
     def text(self) -> str:
         """The condition in words."""
-        what = f"the command {self.test.value}"
+        what = f"the command {self.condition.value}"
         if self.words:
-            what = f"the output {self.test.value} " + " or ".join(f"`{word}`" for word in self.words)
+            what = f"the output {self.condition.value} " + " or ".join(f"`{word}`" for word in self.words)
         return (f"within {self.within_s} s " if self.within_s else "") + what
 
     @property
@@ -113,7 +113,7 @@ class Expectation:
         words = tuple(re.findall(r"`([^`]+)`", match["words"] or ""))
         return cls(
             Kind(match["kind"]),
-            Test(match["code"] or match["output"]),
+            Condition(match["code"] or match["output"]),
             words,
             int(match["within"] or 0),
         )

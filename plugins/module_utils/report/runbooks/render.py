@@ -61,7 +61,7 @@ def render_runbooks(profile: Profile, evidence: Evidence, wanted: Wanted) -> Ren
             expected=f"templates in {wanted.templates} and a writable {wanted.directory}",
             seen=f"{type(error).__name__}: {error}",
         ) from error
-    site = None if wanted.site is None else Site(wanted.directory, wanted.site, profile.platform.name)
+    site = None if wanted.site is None else Site(wanted.directory, wanted.site, profile.platform.name, wanted.templates.parent / "files" / "worker.js")
     site_changed = site.build(list(pages), check=wanted.check) if site is not None else False
     general = {INDEX, ON_CALL, ARCHITECTURE, *GENERAL}
     runbooks = {name: str(wanted.directory / f"{name}.md") for name in pages if name not in general}

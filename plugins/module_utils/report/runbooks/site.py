@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from ...core.errors import K2Error
 from .pages import ARCHITECTURE, GENERAL, ON_CALL
 
 STAMP = ".built-from"
+# What the theme loads from elsewhere so that its search works from disk.
+_SHIM = "https://unpkg.com/iframe-worker/shim"
 _BUILD_S = 120.0
 _GENERATORS = ("mkdocs", "mkdocs-material")
 
@@ -33,7 +36,9 @@ class SiteError(K2Error):
 class Site:
     """The site of the pages in ``pages``, in the directory ``out``."""
 
-    def __init__(self, pages: Path, out: Path, platform: str) -> None:
+    def __init__(self, pages: Path, out: Path, platform: str, worker: Path) -> None:
+        """:arg worker: the script that lets the search run from disk."""
+        self._worker = worker
         self._pages = pages
         self._out = out
         self._platform = platform
@@ -83,6 +88,7 @@ class Site:
 
     def _digest(self, config: dict[str, Any], names: Sequence[str]) -> str:
         seen = hashlib.sha256(json.dumps([config, [_version(name) for name in _GENERATORS]]).encode())
+        seen.update(self._worker.read_bytes())
         for name in sorted(names):
             path = self._pages / f"{name}.md"
             seen.update(name.encode() + (path.read_bytes() if path.is_file() else b""))
@@ -123,9 +129,27 @@ class Site:
                     expected="mkdocs build to succeed",
                     seen=" ".join((done.stderr or done.stdout).split())[-500:],
                 )
+            _make_independent(built, self._worker)
             (built / STAMP).write_text(self._digest(config, names) + "\n", encoding="ascii")
             shutil.rmtree(self._out, ignore_errors=True)
             shutil.copytree(built, self._out)
+
+
+def _make_independent(site: Path, worker: Path) -> None:
+    """Have the pages load nothing from any network: the one script that they would, is ours.
+
+    :raises SiteError: the theme does otherwise than it did.
+    """
+    shutil.copyfile(worker, site / "assets" / "javascripts" / worker.name)
+    for path in site.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        text = text.replace(_SHIM, f"assets/javascripts/{worker.name}")
+        strange = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?https?://[^\"'>]+", text)
+        if strange:
+            raise SiteError(
+                "the site would load something from elsewhere", expected="none of it", seen=strange[0], action="pin the theme"
+            )
+        path.write_text(text, encoding="utf-8")
 
 
 def _version(name: str) -> str:

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Optional
 
-from ...measure.runbook.expectation import Expectation, Kind, Test
+from ...measure.runbook.expectation import Expectation, Kind, Condition
 from ...profile.failures import affected_exchanges, on_hot_path
 from ...profile.model import (
     FailureMode,
@@ -145,7 +145,7 @@ def _is_down(subject: Subject) -> Shown:
         f"See whether {subject.name} runs",
         "",
         subject.commands.status,
-        (_line(Kind.SYMPTOM, Test.LACKS, subject.commands.up),),
+        (_line(Kind.SYMPTOM, Condition.LACKS, subject.commands.up),),
     )
 
 
@@ -154,7 +154,7 @@ def _still_runs(subject: Subject, why: str) -> Shown:
         f"See that {subject.name} runs",
         why,
         subject.commands.status,
-        (_line(Kind.EXPECTED, Test.CONTAINS, subject.commands.up),),
+        (_line(Kind.EXPECTED, Condition.CONTAINS, subject.commands.up),),
     )
 
 
@@ -164,7 +164,7 @@ def _stands_still(subject: Subject) -> Shown:
         "See whether its process stands still",
         "`T` is a process that was stopped; one in `D` for long waits for a disk.",
         commands.frozen,
-        (_line(Kind.SYMPTOM, Test.CONTAINS, commands.frozen_word),),
+        (_line(Kind.SYMPTOM, Condition.CONTAINS, commands.frozen_word),),
     )
 
 
@@ -174,7 +174,7 @@ def _was_killed(subject: Subject) -> Shown:
         "SIGKILL that nobody sent is the kernel's: `dmesg --ctime | grep -i 'out of memory'` names the process, where"
         " this user may read it.",
         subject.commands.last_end,
-        (_line(Kind.SYMPTOM, Test.CONTAINS, subject.commands.killed_word),),
+        (_line(Kind.SYMPTOM, Condition.CONTAINS, subject.commands.killed_word),),
     )
 
 
@@ -183,14 +183,14 @@ def _last_words(commands: Commands) -> Shown:
         "Read its last words",
         "An error here names the cause. Nothing unusual means that it was ended from outside.",
         commands.logs,
-        (Expectation(Kind.EXPECTED, Test.SUCCEEDS),),
+        (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
     )
 
 
 def _probe_fails(subject: Subject, why: str) -> Optional[Shown]:
     if not subject.probe:
         return None
-    return Shown("Ask it", why, subject.probe, (Expectation(Kind.SYMPTOM, Test.FAILS, within_s=SYMPTOM_S),))
+    return Shown("Ask it", why, subject.probe, (Expectation(Kind.SYMPTOM, Condition.FAILS, within_s=SYMPTOM_S),))
 
 
 def _start(subject: Subject) -> Shown:
@@ -198,7 +198,7 @@ def _start(subject: Subject) -> Shown:
         "Start it",
         "If it does not stay up, its last words (above) say why: mend that first.",
         subject.commands.start,
-        (Expectation(Kind.EXPECTED, Test.SUCCEEDS),),
+        (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
     )
 
 
@@ -207,15 +207,15 @@ def _thaw(subject: Subject) -> Shown:
         "End the process that stands still",
         subject.commands.thaw_note[:1].upper() + subject.commands.thaw_note[1:] + ".",
         subject.commands.thaw,
-        (Expectation(Kind.EXPECTED, Test.SUCCEEDS),),
+        (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
     )
 
 
 def _runs_again(subject: Subject) -> Shown:
     if subject.probe:
-        wanted = Expectation(Kind.DONE, Test.SUCCEEDS, within_s=UP_S)
+        wanted = Expectation(Kind.DONE, Condition.SUCCEEDS, within_s=UP_S)
         return Shown("Wait until it answers", "", subject.probe, (wanted,))
-    wanted = Expectation(Kind.DONE, Test.CONTAINS, (subject.commands.up,), UP_S)
+    wanted = Expectation(Kind.DONE, Condition.CONTAINS, (subject.commands.up,), UP_S)
     return Shown("Wait until it runs", "", subject.commands.status, (wanted,))
 
 
@@ -231,13 +231,13 @@ FILTER = (
 def _cut_off(profile: Profile, subject: Subject) -> Shown:
     if subject.service.runtime is RuntimeKind.DOCKER:
         command = "docker inspect -f 'networks {{len .NetworkSettings.Networks}}' " + subject.unit
-        return Shown("See whether it is on its network", "", command, (_line(Kind.SYMPTOM, Test.CONTAINS, "networks 0"),))
+        return Shown("See whether it is on its network", "", command, (_line(Kind.SYMPTOM, Condition.CONTAINS, "networks 0"),))
     port = subject.service.port
     return Shown(
         "See whether a packet filter drops what goes to its port",
         "As root.",
         f"{FILTER}\npacket_filter -S INPUT | grep -E -- '--[ds]port {port}\\b' || echo 'no rule about port {port}'",
-        (_line(Kind.SYMPTOM, Test.CONTAINS, "DROP"),),
+        (_line(Kind.SYMPTOM, Condition.CONTAINS, "DROP"),),
     )
 
 
@@ -253,7 +253,7 @@ def _reconnect(profile: Profile, subject: Subject) -> Shown:
             "Put it back on its network, with its address and names",
             "",
             command,
-            (Expectation(Kind.EXPECTED, Test.SUCCEEDS),),
+            (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
         )
     return _without_rules(f"-E -- '--[ds]port {subject.service.port}\\b.*-j DROP'", "")
 
@@ -265,7 +265,7 @@ def _without_rules(which: str, inside: str) -> Shown:
         '  while read -r rule; do eval "packet_filter $rule"; done\n'
         f"packet_filter -S INPUT | grep {which} || echo 'no such rule is left'"
     )
-    wanted = (_line(Kind.EXPECTED, Test.CONTAINS, "no such rule is left"),)
+    wanted = (_line(Kind.EXPECTED, Condition.CONTAINS, "no such rule is left"),)
     return Shown("Remove the rules that drop its packets", "As root. Tell whoever made them.", command, wanted)
 
 
@@ -286,10 +286,10 @@ def _source_refuses(profile: Profile, subject: Subject) -> Shown:
         )
         command = f"curl -sS -f -m 5 {control}/state | python3 -c '{reads}' {subject.exchange}"
         why = "The exchange is a simulator here, which tells it. A real one has a status page; and see the way there."
-        return Shown("See whether the exchange takes connections", why, command, (_line(Kind.SYMPTOM, Test.CONTAINS, "refuses"),))
+        return Shown("See whether the exchange takes connections", why, command, (_line(Kind.SYMPTOM, Condition.CONTAINS, "refuses"),))
     rules = f"{_inside(subject)}{FILTER}\npacket_filter -S INPUT | grep -e '-j DROP' || echo 'no rule drops anything'"
     why = "As root. Without such a rule the way to the exchange is broken elsewhere: ask for its host by name and port."
-    return Shown("See whether a packet filter cuts it off", why, rules, (_line(Kind.SYMPTOM, Test.CONTAINS, "DROP"),))
+    return Shown("See whether a packet filter cuts it off", why, rules, (_line(Kind.SYMPTOM, Condition.CONTAINS, "DROP"),))
 
 
 def _source_again(profile: Profile, subject: Subject) -> Shown:
@@ -300,7 +300,7 @@ def _source_again(profile: Profile, subject: Subject) -> Shown:
             body = '"{\\"exchange\\": \\"$exchange\\", \\"seconds\\": 0}"'
         command = f"curl -sS -f -m 5 -X POST -H 'Content-Type: application/json' -d {body} {control}/refuse"
         why = "The handler connects again by itself, later the longer it was cut off; restart it where that takes too long."
-        return Shown("Have the exchange take connections again", why, command, (Expectation(Kind.EXPECTED, Test.SUCCEEDS),))
+        return Shown("Have the exchange take connections again", why, command, (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),))
     return _without_rules("-e '-j DROP'", _inside(subject))
 
 
@@ -326,7 +326,7 @@ def _data_stopped(profile: Profile, mode: FailureMode, subject: Subject) -> Opti
         "See whether records have stopped",
         "",
         query,
-        (_line(Kind.SYMPTOM, Test.CONTAINS, "STALE", within_s=DATA_S),),
+        (_line(Kind.SYMPTOM, Condition.CONTAINS, "STALE", within_s=DATA_S),),
     )
 
 
@@ -334,7 +334,7 @@ def _data_again(profile: Profile, mode: FailureMode, subject: Subject) -> Option
     query = _flow_query(profile, mode, subject)
     if query is None:
         return None
-    wanted = (_line(Kind.DONE, Test.CONTAINS, "FRESH", within_s=FLOW_S),)
+    wanted = (_line(Kind.DONE, Condition.CONTAINS, "FRESH", within_s=FLOW_S),)
     return Shown("Wait until records flow again", "", query, wanted)
 
 
@@ -386,7 +386,7 @@ def _lag_grows(profile: Profile, subject: Subject) -> Optional[Shown]:
         "See whether its backlog grows",
         "The broker keeps what nobody takes: nothing is lost yet.",
         f'[ "$(lag)" -gt {high} ] && echo BEHIND || lag',
-        (_line(Kind.SYMPTOM, Test.CONTAINS, "BEHIND", within_s=DATA_S),),
+        (_line(Kind.SYMPTOM, Condition.CONTAINS, "BEHIND", within_s=DATA_S),),
     )
 
 
@@ -399,7 +399,7 @@ def _caught_up(profile: Profile, subject: Subject) -> Optional[Shown]:
         "Wait until the backlog is worked off",
         "",
         f'[ "$(lag)" -le {profile.runbooks.lag_high} ] && echo CAUGHT-UP || lag',
-        (_line(Kind.DONE, Test.CONTAINS, "CAUGHT-UP", within_s=FLOW_S),),
+        (_line(Kind.DONE, Condition.CONTAINS, "CAUGHT-UP", within_s=FLOW_S),),
     )
 
 
@@ -407,17 +407,17 @@ def _caught_up(profile: Profile, subject: Subject) -> Optional[Shown]:
 
 
 def _run_failed() -> Shown:
-    wanted = (_line(Kind.SYMPTOM, Test.CONTAINS, "CRASHED", "FAILED", within_s=DATA_S),)
+    wanted = (_line(Kind.SYMPTOM, Condition.CONTAINS, "CRASHED", "FAILED", within_s=DATA_S),)
     return Shown("See how the newest run ended", "", "offload_last", wanted)
 
 
 def _ask_for_run() -> Shown:
     why = "The watermark has held: the next run takes over all that the last one left. This does not wait for the schedule."
-    return Shown("Ask for a run", why, "offload_now", (Expectation(Kind.EXPECTED, Test.SUCCEEDS, within_s=20),))
+    return Shown("Ask for a run", why, "offload_now", (Expectation(Kind.EXPECTED, Condition.SUCCEEDS, within_s=20),))
 
 
 def _run_completed() -> Shown:
-    wanted = (_line(Kind.DONE, Test.CONTAINS, "COMPLETED", within_s=RUN_S),)
+    wanted = (_line(Kind.DONE, Condition.CONTAINS, "COMPLETED", within_s=RUN_S),)
     return Shown("Wait until it has completed", "", "offload_last", wanted)
 
 
@@ -433,7 +433,7 @@ def _views(profile: Profile) -> tuple[Shown, ...]:
             "Compare the age of candles with that of what they are made of",
             "Candles that stand still while their source goes on have lost their view.",
             query,
-            (_line(Kind.SYMPTOM, Test.CONTAINS, "STALLED"),),
+            (_line(Kind.SYMPTOM, Condition.CONTAINS, "STALLED"),),
         ),
     )
 
@@ -450,13 +450,13 @@ def _views_again(profile: Profile) -> tuple[Shown, ...]:
             "Attach it again (`ATTACH TABLE`), as a user who may. Rows of the meantime are not in its candles: make those"
             " windows anew from their source.",
             f'ch "{listed}"',
-            (Expectation(Kind.EXPECTED, Test.SUCCEEDS),),
+            (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
         ),
         Shown(
             "Wait until candles follow again",
             "",
             query,
-            (_line(Kind.DONE, Test.LACKS, "STALLED", within_s=UP_S),),
+            (_line(Kind.DONE, Condition.LACKS, "STALLED", within_s=UP_S),),
         ),
     )
 
@@ -475,5 +475,5 @@ def _view_query(profile: Profile) -> Optional[str]:
     return f'ch "{sql}"'
 
 
-def _line(kind: Kind, test: Test, *words: str, within_s: int = 0) -> Expectation:
-    return Expectation(kind, test, tuple(words), within_s)
+def _line(kind: Kind, condition: Condition, *words: str, within_s: int = 0) -> Expectation:
+    return Expectation(kind, condition, tuple(words), within_s)
