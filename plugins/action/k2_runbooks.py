@@ -54,7 +54,9 @@ class ActionModule(ActionBase):
             except SiteError as error:
                 # People can read Markdown: a generator that is not there takes no runbook away.
                 result.setdefault("warnings", []).append(str(error))
-                done = render_runbooks(profile, evidence, Wanted(directory, wanted.templates, wanted.state_dir, None, wanted.check))
+                done = render_runbooks(
+                    profile, evidence, Wanted(directory, wanted.templates, wanted.state_dir, None, wanted.check)
+                )
         except K2Error as error:
             raise AnsibleActionFail(str(error)) from error
         modes = [

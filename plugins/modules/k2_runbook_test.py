@@ -9,10 +9,12 @@ short_description: Bring a failure about, follow its runbook command by command,
 version_added: "0.1.0"
 description:
   - Runs the commands of the diagnosis on the healthy platform, where they must not show the symptom.
-  - Brings the failure about with self-healing held back. A supervisor leaves the program down, an engine's restart policy is
+  - Brings the failure about with self-healing held back. A supervisor leaves the program down, an engine's restart
+    policy is
     taken off, a schedule is paused. All of it is in the undo journal first, and a watchdog is up.
   - Runs the commands of the diagnosis again, which must show the symptom, and then those of the resolution.
-  - Then every probe must succeed and records must flow, without this module's doing. For failures of the cold tier every
+  - Then every probe must succeed and records must flow, without this module's doing. For failures of the cold tier
+    every
     watermark has to have moved.
   - At the end everything is put back, also what the runbook did not mend.
   - Whether the runbook passes is not decided here but by M(k2.hardening.k2_gates).
@@ -30,7 +32,8 @@ options:
     type: str
     required: true
   service:
-    description: Which service of the failure to break; the first by default, the one that the page chooses as it stands.
+    description:
+      - Which service of the failure to break; the first by default, the one that the page chooses as it stands.
     type: str
   confirm:
     description: The platform's name, O(profile.k2_platform), said back. Required except in check mode.
@@ -44,7 +47,8 @@ options:
     type: str
     default: ""
   steady_timeout:
-    description: Seconds until everything has to be well before the fault. Otherwise nothing is broken, and the module fails.
+    description:
+      - Seconds until everything has to be well before the fault. Otherwise nothing is broken, and the module fails.
     type: float
     default: 60
   limit_seconds:
@@ -93,7 +97,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What would be done; C(action) to C(service), C(undo), the commands of C(diagnosis) and C(resolution), and C(obstacle).
+  description:
+    - What would be done; C(action) to C(service), C(undo), the commands of C(diagnosis) and C(resolution), and
+      C(obstacle).
   returned: in check mode
   type: dict
 trial:
@@ -109,7 +115,8 @@ trial:
       type: dict
     healthy:
       description:
-        - The commands of the diagnosis on the healthy platform. Each has its C(command), what was C(expected), whether that was
+        - The commands of the diagnosis on the healthy platform. Each has its C(command), what was C(expected),
+          whether that was
           C(ok) or C(why) not, its exit C(code) and C(output), how long it C(took_s), and how many C(runs) it was given.
       type: list
       elements: dict
@@ -122,7 +129,9 @@ trial:
       type: list
       elements: dict
     steady:
-      description: Whether all was well afterwards; C(not_steady) is what was not.
+      description:
+        - Whether all that the failure may touch was well afterwards; C(not_steady) is what was not, and C(elsewhere)
+          what was not beyond its reach.
       type: bool
     recovered_s:
       description: Bounds of the time from the fault until all was well; null where that was not so.

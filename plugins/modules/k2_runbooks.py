@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# This module has an action plugin of the same name and does nothing by itself: documents are rendered on the controller.
+# This module has an action plugin of the same name and does nothing by itself: all happens on the controller.
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ module: k2_runbooks
 short_description: Render runbooks, the on-call guide and the architecture page of a platform
 version_added: "0.1.0"
 description:
-  - Writes one runbook as Markdown for each failure mode of O(profile.k2_failure_modes), for stalled candles, for a kill for
+  - Writes one runbook as Markdown for each failure mode of O(profile.k2_failure_modes), for stalled candles, for a
+    kill for
     want of memory and for any other service that is down, an on-call guide, and an architecture page.
   - Commands are those of the runtime that runs the services, with the profile's own names, ports and tables.
-  - Measured numbers come from the evidence of runs, the newest first, each with the run that it comes from. What was never
+  - Measured numbers come from the evidence of runs, the newest first, each with the run that it comes from. What was
+    never
     measured is said to be so.
   - Each runbook is read back as M(k2.hardening.k2_runbook_test) reads it; one that could not be followed is an error.
 author:
@@ -38,12 +40,15 @@ options:
     type: path
     required: true
   templates:
-    description: Directory with templates to use instead of those of role C(runbooks), with C(files/worker.js) beside it for the site.
+    description:
+      - Directory with templates to use instead of those of role C(runbooks), with C(files/worker.js) beside it for
+        the site.
     type: path
   site:
     description:
       - Whether the pages are also made a static site, in C(site) beside O(directory).
-      - Takes the Python packages mkdocs and mkdocs-material on the controller; without them there is a warning, and no site.
+      - Takes the Python packages mkdocs and mkdocs-material on the controller; without them there is a warning, and
+        no site.
     type: bool
     default: true
 attributes:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import Proof
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.held import HeldKill
 from ansible_collections.k2.hardening.plugins.module_utils.fault.journal import Journal
 from ansible_collections.k2.hardening.plugins.module_utils.measure.runbook import trial
@@ -88,7 +87,11 @@ WRONG = {
     "there is no such command": ("start front\n", "start front; no-such-tool\n", "no such command"),
     "it restarts and does not wait": (START, "pid front\n```\n\n- **Done:** the command succeeds.", "its resolution"),
     "its diagnosis shows nothing": ("lacks `RUNNING`", "contains `FATAL`", "its diagnosis"),
-    "its diagnosis shows the symptom on a healthy platform": ("status front\n", "status none-such\n", "on the healthy platform"),
+    "its diagnosis shows the symptom on a healthy platform": (
+        "status front\n",
+        "status none-such\n",
+        "on the healthy platform",
+    ),
     "its diagnosis asks another service": ("status front\n", "status other\n", "its diagnosis"),
 }
 
@@ -107,7 +110,8 @@ def test_a_wrong_page_fails_and_the_platform_is_as_it_was(site: Site, tmp_path: 
 def test_a_page_whose_commands_all_succeed_and_mend_nothing_fails(site: Site, tmp_path: Path) -> None:
     head, _, rest = page(site, "crash_it").partition("## Resolution")
     _, _, tail = rest.partition("## Prevention")
-    text = f"{head}## Resolution\n\n```bash\necho mended\n```\n\n- **Done:** the output contains `mended`.\n\n## Prevention{tail}"
+    empty = "```bash\necho mended\n```\n\n- **Done:** the output contains `mended`."
+    text = f"{head}## Resolution\n\n{empty}\n\n## Prevention{tail}"
     result, found = followed(site, tmp_path, "crash_it", text)
     assert result.verdict is FAIL
     assert "is not well" in result.reason
@@ -116,8 +120,8 @@ def test_a_page_whose_commands_all_succeed_and_mend_nothing_fails(site: Site, tm
 
 def test_a_fault_without_effect_proves_nothing(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = site.pid("front")
-    monkeypatch.setattr(HeldKill, "inject", lambda self: trial.Moment(1, 2))
-    monkeypatch.setattr(HeldKill, "proof", lambda self, timeout_s: Proof(self._left_down().proven, self._left_down().what))
+    monkeypatch.setattr(HeldKill, "inject", lambda _: trial.Moment(1, 2))
+    monkeypatch.setattr(HeldKill, "proof", lambda self, _: self._left_down())
     result, _ = followed(site, tmp_path, "crash_it", page(site, "crash_it"))
     assert result.verdict is INCONCLUSIVE
     assert f"process {killed} still runs" in result.reason

@@ -11,7 +11,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional, Union
 
 from .alerting import Alerting
@@ -522,7 +522,7 @@ class Profile:
     failure_modes: Mapping[str, FailureMode]
     alerting: Optional[Alerting]
     metric_names: Mapping[str, str]
-    runbooks: Runbooks = Runbooks()
+    runbooks: Runbooks = field(default_factory=Runbooks)
 
     @property
     def exchanges(self) -> tuple[str, ...]:

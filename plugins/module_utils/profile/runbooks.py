@@ -59,8 +59,7 @@ def _any_crash(profile: Profile) -> FailureMode:
     # The one whose loss hurts least stands for all.
     services = sorted((profile.services[name] for name in names), key=lambda each: on_hot_path(profile, each))
     why = "every service that may be broken has a failure mode of its own"
-    mode = _mode(profile, ANY_CRASH, FaultAction.KILL, services[0] if services else None, why)
-    return mode
+    return _mode(profile, ANY_CRASH, FaultAction.KILL, services[0] if services else None, why)
 
 
 def _breakable(profile: Profile) -> tuple[Service, ...]:

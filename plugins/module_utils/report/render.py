@@ -21,6 +21,7 @@ from ..verdict.gate import Verdict
 from ..verdict.rundir import EVIDENCE, RUN, RunDir
 from .failure import failure_section
 from .latency import latency_sections
+from .runbook import runbook_rows
 
 REPORT = "report"
 PAGES = {"report.md": "report.md.j2", "index.html": "index.html.j2"}
@@ -60,6 +61,7 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             "steps": _steps(results),
             "counts": _counts(results),
             "latency": latency_sections(results["gates"], evidence),
+            "runbooks": runbook_rows(results["gates"], evidence),
             "failures": failure_section(results["gates"], evidence, run.path),
         }
         out = run.path / REPORT

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
-from ..profile.runbooks import runbook_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
+from ..profile.runbooks import runbook_modes
 from .gate import GateResult, GateSpec, Op, Scale, Verdict
 
 STEPS = {

@@ -22,8 +22,8 @@ from .gate import Decided, GateResult, Scale, Verdict, decide
 UNSELECTED = "unselected"
 _NOT_FOLLOWED = {UNSELECTED: Verdict.NOT_RUN, "skipped": Verdict.NOT_RUN, "failed": Verdict.INCONCLUSIVE}
 _MECHANISM = (
-    "{action}; the diagnosis on the healthy platform, the fault, the diagnosis, the resolution; commands of the page itself, "
-    "typed by a machine: the time that a person takes to read is not in it"
+    "{action}; the diagnosis on the healthy platform, the fault, the diagnosis, the resolution; commands of the page "
+    "itself, typed by a machine: the time that a person takes to read is not in it"
 )
 
 
@@ -42,6 +42,7 @@ class Followed:
     resolution: Sequence[Mapping[str, Any]]
     steady: bool
     not_steady: str
+    elsewhere: str
     recovered_s: Optional[tuple[float, float]]
     undone_by: Optional[str]
     left: Sequence[str]
@@ -61,6 +62,7 @@ class Followed:
             resolution=_steps(plain["resolution"]),
             steady=bool(plain["steady"]),
             not_steady=str(plain["not_steady"]),
+            elsewhere=str(plain["elsewhere"]),
             recovered_s=None if span is None else (float(span[0]), float(span[1])),
             undone_by=plain["undone_by"],
             left=tuple(str(each) for each in plain["left"]),
@@ -87,9 +89,7 @@ def decide_runbooks(profile: Profile, facts: Mapping[str, Any], scale: Scale) ->
                 reason = str(facts[key])
                 return [
                     Decided(
-                        GateResult(
-                            spec if key != UNSELECTED else catalogue.unblocked(spec), verdict, reason, scale
-                        ),
+                        GateResult(spec if key != UNSELECTED else catalogue.unblocked(spec), verdict, reason, scale),
                         {"runbook": name},
                         "not followed",
                     )
@@ -122,23 +122,35 @@ def judge(seen: Followed) -> tuple[Optional[Verdict], str]:
     on_healthy = _misses(seen.healthy)
     if on_healthy:
         return Verdict.FAIL, f"on the healthy platform, {on_healthy}"
+    untested = _why_untested(seen)
+    if untested:
+        return Verdict.INCONCLUSIVE, untested
+    wrong = _why_wrong(seen)
+    if wrong:
+        return Verdict.FAIL, wrong
+    if seen.elsewhere:
+        return Verdict.INCONCLUSIVE, f"it was mended, and something beyond its reach is not well: {seen.elsewhere}"
+    return None, ""
+
+
+def _why_untested(seen: Followed) -> str:
     if not seen.proven:
-        return Verdict.INCONCLUSIVE, f"the failure is not proven to have been there: {seen.proof}"
+        return f"the failure is not proven to have been there: {seen.proof}"
     if seen.undone_by == "watchdog":
-        return Verdict.INCONCLUSIVE, "the watchdog undid the fault meanwhile, so the page was not put to the test"
+        return "the watchdog undid the fault meanwhile, so the page was not put to the test"
     if seen.error is not None:
-        return Verdict.INCONCLUSIVE, f"the test itself went wrong: {seen.error}"
-    if not seen.diagnosis or not seen.resolution:
-        return Verdict.INCONCLUSIVE, "no command of it was run"
+        return f"the test itself went wrong: {seen.error}"
+    return "" if seen.diagnosis and seen.resolution else "no command of it was run"
+
+
+def _why_wrong(seen: Followed) -> str:
     for what, steps in (("its diagnosis", seen.diagnosis), ("its resolution", seen.resolution)):
         missed = _misses(steps)
         if missed:
-            return Verdict.FAIL, f"{what}, {missed}"
+            return f"{what}, {missed}"
     if not seen.steady or seen.recovered_s is None:
-        return Verdict.FAIL, f"all its commands were run, and the platform is not well: {seen.not_steady}"
-    if seen.left:
-        return Verdict.FAIL, "it left behind: " + "; ".join(seen.left)
-    return None, ""
+        return f"all its commands were run, and the platform is not well: {seen.not_steady}"
+    return "it left behind: " + "; ".join(seen.left) if seen.left else ""
 
 
 def _misses(steps: Sequence[Mapping[str, Any]]) -> str:

@@ -138,9 +138,7 @@ class DockerSteps(StepsOf):
             return ()
         container, held = self._container_of(unit), json.loads(policy)
         as_before = self._holds(container, {"HostConfig": {"RestartPolicy": {"Name": held.get("Name")}}})
-        return (
-            {**self._post(f"/containers/{container}/update", [200], {"RestartPolicy": held}), "verify": as_before},
-        )
+        return ({**self._post(f"/containers/{container}/update", [200], {"RestartPolicy": held}), "verify": as_before},)
 
     def keep(self, unit: str) -> tuple[Step, ...]:
         """See ``StepsOf``; 404: somebody has removed it since, which is no reason to leave anything open."""

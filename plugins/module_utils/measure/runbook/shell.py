@@ -90,7 +90,9 @@ class Shell:
             runs += 1
             # A command that is not there shows nothing, and is no sign of health.
             missed = [
-                each for each in step.expectations if not answer.ran or each.holds(answer) is (each.kind is Kind.SYMPTOM)
+                each
+                for each in step.expectations
+                if not answer.ran or each.holds(answer) is (each.kind is Kind.SYMPTOM)
             ]
             if not missed or deadline.passed or not answer.ran:
                 return _result(step, answer, missed, time.monotonic() - began, runs, healthy=True)

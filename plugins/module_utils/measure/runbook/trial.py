@@ -74,6 +74,7 @@ class Trial:
     resolution: list[StepResult] = field(default_factory=list)
     steady: bool = False
     not_steady: str = ""
+    elsewhere: str = ""
     recovered_s: Optional[tuple[float, float]] = None
     diagnosed_s: Optional[float] = None
     resolved_s: Optional[float] = None
@@ -255,10 +256,13 @@ class _Run:
             return
         mended = monotonic_ns()
         self._tell("until all is well")
-        trial.not_steady = watching.steady(Deadline.after(STEADY_AFTER_S)) or self._cold_behind(before)
+        not_back = watching.not_back(injected, Deadline.after(STEADY_AFTER_S))
+        trial.not_steady = ", ".join(not_back) or self._cold_behind(before)
         trial.steady = not trial.not_steady
         if trial.steady:
             trial.recovered_s = (_seconds(injected.high_ns, mended), _seconds(injected.low_ns, monotonic_ns()))
+            # What lies beyond the fault's reach is not the runbook's to mend, and leaves a doubt about what was seen.
+            trial.elsewhere = watching.steady(Deadline.after(STEADY_AFTER_S))
 
     def _steps(self, what: str, steps: Sequence[Step], limit: Deadline, *, stop: bool = False) -> list[StepResult]:
         done = []

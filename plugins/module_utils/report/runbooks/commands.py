@@ -66,7 +66,7 @@ def _supervisor(unit: str, socket: str) -> Commands:
         up="RUNNING",
         start=f"{control} start {unit}",
         logs=f"{control} tail -4000 {unit} | tail -n 15",
-        last_end=f"{control} maintail -200000 | grep -E \"(spawned|exited|stopped): '?{unit}\\b\" | tail -n 1",
+        last_end=f'{control} maintail -200000 | grep -E "(spawned|exited|stopped): \'?{unit}\\b" | tail -n 1',
         killed_word="SIGKILL",
         frozen=f'ps -o stat= -p "$({control} pid {unit})"',
         frozen_word="T",

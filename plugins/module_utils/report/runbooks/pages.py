@@ -60,12 +60,14 @@ class RunbookPage:
 def runbook_page(profile: Profile, catalogue: Catalogue, evidence: Evidence, mode: FailureMode) -> RunbookPage:
     """The page of one failure mode."""
     names = _services_of(profile, mode)
-    subject = subject_of(profile, mode, names)
+    subject = subject_of(profile, names)
     service = subject.service if subject is not None else None
     exchanges = affected_exchanges(profile, mode, service) if service is not None else ()
     if mode.name == ANY_CRASH:
         gates = [f"S3.{each.name}.recovery" for each in crash_modes(profile)]
-        recovery = tuple((gate[len("S3." + CRASH) :].removesuffix(".recovery"), evidence.newest(gate)) for gate in gates)
+        recovery = tuple(
+            (gate[len("S3." + CRASH) :].removesuffix(".recovery"), evidence.newest(gate)) for gate in gates
+        )
     else:
         recovery = ((mode.name, evidence.newest(f"S3.{mode.name}.recovery")),)
     shown = (*diagnosis(profile, mode, subject), *resolution(profile, mode, subject))
@@ -102,7 +104,9 @@ def related(profile: Profile, alert: Alert) -> Related:
     grafana = profile.alerting.grafana_url if profile.alerting is not None else None
     drill = {
         DrillKind.LIVE: f"failure mode `{alert.drill.mode}`",
-        DrillKind.HELD: f"failure mode `{alert.drill.mode}`, held for {alert.drill.hold_s:g} s" if alert.drill.hold_s else "",
+        DrillKind.HELD: f"failure mode `{alert.drill.mode}`, held for {alert.drill.hold_s:g} s"
+        if alert.drill.hold_s
+        else "",
         DrillKind.SCALED: f"failure mode `{alert.drill.mode}`, with shorter times in the rule",
         DrillKind.SYNTHETIC: f"none by a fault: {alert.drill.reason}",
     }[alert.drill.kind]
@@ -178,7 +182,9 @@ def _alerts_of(catalogue: Catalogue, name: str) -> list[Alert]:
     return [
         alert
         for alert in catalogue.alerts.values()
-        if name in alert.failure_modes or alert.runbook == name or (metric is not None and f"[[{metric}]]" in alert.expr)
+        if name in alert.failure_modes
+        or alert.runbook == name
+        or (metric is not None and f"[[{metric}]]" in alert.expr)
     ]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the pages and the site. Files that are as they should be are not touched, so that a second run changes nothing."""
+"""Writes the pages and the site. Files that are as they should be are not touched: a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ def render_runbooks(profile: Profile, evidence: Evidence, wanted: Wanted) -> Ren
             expected=f"templates in {wanted.templates} and a writable {wanted.directory}",
             seen=f"{type(error).__name__}: {error}",
         ) from error
-    site = None if wanted.site is None else Site(wanted.directory, wanted.site, profile.platform.name, wanted.templates.parent / "files" / "worker.js")
+    site = (
+        None
+        if wanted.site is None
+        else Site(wanted.directory, wanted.site, profile.platform.name, wanted.templates.parent / "files" / "worker.js")
+    )
     site_changed = site.build(list(pages), check=wanted.check) if site is not None else False
     general = {INDEX, ON_CALL, ARCHITECTURE, *GENERAL}
     runbooks = {name: str(wanted.directory / f"{name}.md") for name in pages if name not in general}
@@ -112,9 +116,9 @@ def _write(wanted: Wanted, pages: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _environment(templates: Path) -> jinja2.Environment:
-    environment = jinja2.Environment(  # noqa: S701 - Markdown for people, from their own inventory
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
-        autoescape=False,
+        autoescape=False,  # noqa: S701 - Markdown for people, from their own inventory
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -13,7 +13,10 @@ from .commands import preparation
 _ID = 'import json, sys; print(json.load(sys.stdin)["id"])'
 _NAME = 'import json, sys; print(json.load(sys.stdin)["name"], "was asked for")'
 # The newest run that is due: one that is asked for is due at once.
-_STATE = 'import json, sys; print(*(run["expected_start_time"][:19] + " " + run["state_type"] for run in json.load(sys.stdin)))'
+_STATE = (
+    "import json, sys; "
+    'print(*(run["expected_start_time"][:19] + " " + run["state_type"] for run in json.load(sys.stdin)))'
+)
 
 
 def setup_lines(profile: Profile, used: Optional[str] = None) -> tuple[str, ...]:
@@ -33,11 +36,8 @@ def _clickhouse(profile: Profile) -> list[str]:
     if store is None:
         return []
     url = f"{'https' if store.secure else 'http'}://{store.host}:{store.port}/?database={store.database}"
-    return [
-        f"ch() {{ curl -sS --fail-with-body -m 5 {shlex.quote(url)} "
-        f"-H {shlex.quote('X-ClickHouse-User: ' + store.username)} "
-        '-H "X-ClickHouse-Key: $CLICKHOUSE_PASSWORD" --data-binary "$1"; }'
-    ]
+    headers = f'-H {shlex.quote("X-ClickHouse-User: " + store.username)} -H "X-ClickHouse-Key: $CLICKHOUSE_PASSWORD"'
+    return [f'ch() {{ curl -sS --fail-with-body -m 5 {shlex.quote(url)} {headers} --data-binary "$1"; }}']
 
 
 def _lag(profile: Profile) -> list[str]:

@@ -147,7 +147,10 @@ def _make_independent(site: Path, worker: Path) -> None:
         strange = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?https?://[^\"'>]+", text)
         if strange:
             raise SiteError(
-                "the site would load something from elsewhere", expected="none of it", seen=strange[0], action="pin the theme"
+                "the site would load something from elsewhere",
+                expected="none of it",
+                seen=strange[0],
+                action="pin the theme",
             )
         path.write_text(text, encoding="utf-8")
 

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Optional
 
-from ...measure.runbook.expectation import Expectation, Kind, Condition
+from ...measure.runbook.expectation import Condition, Expectation, Kind
 from ...profile.failures import affected_exchanges, on_hot_path
 from ...profile.model import (
     FailureMode,
@@ -57,8 +57,8 @@ class Subject:
     choose: tuple[str, ...] = ()
 
 
-def subject_of(profile: Profile, mode: FailureMode, names: tuple[str, ...]) -> Optional[Subject]:
-    """The subject of the runbook of ``mode``; ``names`` are the services that it may be about. None without any."""
+def subject_of(profile: Profile, names: tuple[str, ...]) -> Optional[Subject]:
+    """The subject of a runbook; ``names`` are the services that it may be about. None without any."""
     services = [profile.services[name] for name in names]
     if not services:
         return None
@@ -81,7 +81,7 @@ def subject_of(profile: Profile, mode: FailureMode, names: tuple[str, ...]) -> O
     )
     probed = all(probe_command(profile, service) for service in services)
     commands = commands_for(profile.platform, first.runtime, "$unit")
-    return Subject(first, commands, "$unit", "$service", "$exchange", "probe" if probed else "", choose)
+    return Subject(first, commands, "$unit", "the service", "$exchange", "probe" if probed else "", choose)
 
 
 def diagnosis(profile: Profile, mode: FailureMode, subject: Optional[Subject]) -> tuple[Shown, ...]:
@@ -103,7 +103,7 @@ def diagnosis(profile: Profile, mode: FailureMode, subject: Optional[Subject]) -
         shown += [
             _still_runs(subject, "The process is well: its runtime sees nothing wrong."),
             _probe_fails(subject, "From outside it cannot be reached."),
-            _cut_off(profile, subject),
+            _cut_off(subject),
         ]
     elif mode.action is FaultAction.CUT_SOURCE:
         shown += [_still_runs(subject, "The handler is well."), _source_refuses(profile, subject)]
@@ -228,10 +228,12 @@ FILTER = (
 )
 
 
-def _cut_off(profile: Profile, subject: Subject) -> Shown:
+def _cut_off(subject: Subject) -> Shown:
     if subject.service.runtime is RuntimeKind.DOCKER:
         command = "docker inspect -f 'networks {{len .NetworkSettings.Networks}}' " + subject.unit
-        return Shown("See whether it is on its network", "", command, (_line(Kind.SYMPTOM, Condition.CONTAINS, "networks 0"),))
+        return Shown(
+            "See whether it is on its network", "", command, (_line(Kind.SYMPTOM, Condition.CONTAINS, "networks 0"),)
+        )
     port = subject.service.port
     return Shown(
         "See whether a packet filter drops what goes to its port",
@@ -286,10 +288,17 @@ def _source_refuses(profile: Profile, subject: Subject) -> Shown:
         )
         command = f"curl -sS -f -m 5 {control}/state | python3 -c '{reads}' {subject.exchange}"
         why = "The exchange is a simulator here, which tells it. A real one has a status page; and see the way there."
-        return Shown("See whether the exchange takes connections", why, command, (_line(Kind.SYMPTOM, Condition.CONTAINS, "refuses"),))
+        return Shown(
+            "See whether the exchange takes connections",
+            why,
+            command,
+            (_line(Kind.SYMPTOM, Condition.CONTAINS, "refuses"),),
+        )
     rules = f"{_inside(subject)}{FILTER}\npacket_filter -S INPUT | grep -e '-j DROP' || echo 'no rule drops anything'"
     why = "As root. Without such a rule the way to the exchange is broken elsewhere: ask for its host by name and port."
-    return Shown("See whether a packet filter cuts it off", why, rules, (_line(Kind.SYMPTOM, Condition.CONTAINS, "DROP"),))
+    return Shown(
+        "See whether a packet filter cuts it off", why, rules, (_line(Kind.SYMPTOM, Condition.CONTAINS, "DROP"),)
+    )
 
 
 def _source_again(profile: Profile, subject: Subject) -> Shown:
@@ -299,8 +308,10 @@ def _source_again(profile: Profile, subject: Subject) -> Shown:
         if subject.exchange.startswith("$"):
             body = '"{\\"exchange\\": \\"$exchange\\", \\"seconds\\": 0}"'
         command = f"curl -sS -f -m 5 -X POST -H 'Content-Type: application/json' -d {body} {control}/refuse"
-        why = "The handler connects again by itself, later the longer it was cut off; restart it where that takes too long."
-        return Shown("Have the exchange take connections again", why, command, (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),))
+        why = "The handler connects again by itself, later the longer it was cut off. Restart it where that takes long."
+        return Shown(
+            "Have the exchange take connections again", why, command, (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),)
+        )
     return _without_rules("-e '-j DROP'", _inside(subject))
 
 
@@ -349,14 +360,15 @@ def _flow_query(profile: Profile, mode: FailureMode, subject: Subject) -> Option
 
 
 def _fresh(profile: Profile, tier: Tier, exchange: str) -> str:
-    assert profile.clickhouse is not None and tier.freshness is not None
+    assert profile.clickhouse is not None
+    assert tier.freshness is not None
     column = tier.time_columns[tier.freshness.hop].column
     table = f"{profile.clickhouse.database}.{tier.table}"
     stale = f"{profile.runbooks.stale_s:g}"
     where = f"{column} > now() - INTERVAL {stale} SECOND"
     if exchange and tier.exchange_column:
         where += f" AND {tier.exchange_column} = '{exchange}'"
-    sql = f"SELECT if(count() > 0, 'FRESH', 'STALE'), count() AS rows_in_{stale.replace('.', '_')}_s FROM {table} WHERE {where}"
+    sql = f"SELECT if(count() > 0, 'FRESH', 'STALE'), count() AS new_rows FROM {table} WHERE {where}"
     return f'ch "{sql}"'
 
 
@@ -412,7 +424,7 @@ def _run_failed() -> Shown:
 
 
 def _ask_for_run() -> Shown:
-    why = "The watermark has held: the next run takes over all that the last one left. This does not wait for the schedule."
+    why = "The watermark has held: the next run takes over all that the last one left, and need not wait to be due."
     return Shown("Ask for a run", why, "offload_now", (Expectation(Kind.EXPECTED, Condition.SUCCEEDS, within_s=20),))
 
 
@@ -447,8 +459,8 @@ def _views_again(profile: Profile) -> tuple[Shown, ...]:
     return (
         Shown(
             "See which view is detached",
-            "Attach it again (`ATTACH TABLE`), as a user who may. Rows of the meantime are not in its candles: make those"
-            " windows anew from their source.",
+            "Attach it again (`ATTACH TABLE`), as a user who may. Rows of the meantime are not in its candles: make"
+            " those windows anew from their source.",
             f'ch "{listed}"',
             (Expectation(Kind.EXPECTED, Condition.SUCCEEDS),),
         ),

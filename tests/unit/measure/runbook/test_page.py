@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.k2.hardening.plugins.module_utils.measure.runbook.expectation import (
     Answer,
+    Condition,
     Expectation,
     Kind,
-    Condition,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.measure.runbook.page import RunbookError, read_page
 

@@ -19,7 +19,7 @@ def step(command: str, *sentences: str) -> Step:
 
 
 def test_what_is_prepared_is_there_for_every_command() -> None:
-    shell = Shell("say() { echo \"said $1\"; }\nexport WORD=this")
+    shell = Shell('say() { echo "said $1"; }\nexport WORD=this')
     assert shell.run('say "$WORD"').output == "said this\n"
     assert shell.run("echo wrong >&2; exit 3").told == "exit 3: wrong"
 

@@ -39,7 +39,12 @@ BETTING: dict[str, Any] = {
             "allow_faults": True,
             "probe": {"http": {"url": "http://127.0.0.1:8088/healthz", "contains": "up"}},
         },
-        "ledger": {"kind": "database", "allow_faults": True, "port": 6379, "probe": {"tcp": {"host": "::1", "port": 6379}}},
+        "ledger": {
+            "kind": "database",
+            "allow_faults": True,
+            "port": 6379,
+            "probe": {"tcp": {"host": "::1", "port": 6379}},
+        },
     },
     "k2_failure_modes": {
         "odds_crash": {"services": ["odds-api"], "action": "kill", "max_recovery_s": 5},
@@ -62,7 +67,7 @@ def texts(profile: Profile, artifacts: Path, run: Path | None = None) -> dict[st
 
 
 def blocks(text: str) -> list[str]:
-    return re.findall(r"^```bash\n(.*?)^```$", text, re.S | re.M)
+    return re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def test_there_is_a_page_for_every_failure_and_every_page_can_be_followed(profile: Profile, tmp_path: Path) -> None:
@@ -124,7 +129,9 @@ def test_numbers_are_those_of_the_newest_run_against_this_platform(tmp_path: Pat
     evidence(tmp_path / "20260101T000000Z-aaaaaa", "betting", "S3.odds_crash.recovery", low=8.0, high=9.0)
     evidence(tmp_path / "20260102T000000Z-bbbbbb", "betting", "S3.odds_crash.recovery")
     evidence(tmp_path / "20260103T000000Z-cccccc", "another", "S3.odds_crash.recovery", low=6.0, high=7.0)
-    evidence(tmp_path / "20260104T000000Z-dddddd", "betting", "S3.ledger_cut.recovery", low=None, high=None, measured=None)
+    evidence(
+        tmp_path / "20260104T000000Z-dddddd", "betting", "S3.ledger_cut.recovery", low=None, high=None, measured=None
+    )
     evidence(
         tmp_path / "20260102T000000Z-bbbbbb",
         "betting",
