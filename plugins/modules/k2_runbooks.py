@@ -9,7 +9,7 @@ module: k2_runbooks
 short_description: Render runbooks, the on-call guide and the architecture page of a platform
 version_added: "0.1.0"
 description:
-  - Writes one runbook as Markdown for each failure mode of O(profile.k2_failure_modes), for stalled candles, for a
+  - Writes one runbook as Markdown for each failure mode of C(k2_failure_modes), for stalled candles, for a
     kill for
     want of memory and for any other service that is down, an on-call guide, and an architecture page.
   - Commands are those of the runtime that runs the services, with the profile's own names, ports and tables.

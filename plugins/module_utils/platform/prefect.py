@@ -133,7 +133,7 @@ class PrefectClient:
     def _ask(
         self, method: str, path: str, question: Optional[Mapping[str, Any]] = None
     ) -> tuple[int, Optional[int], object]:
-        """Status, server time and decoded answer (none with 204); of other statuses only a 404 of Prefect's own comes back."""
+        """Status, server time and decoded answer (none with 204); of errors only Prefect's own 404 is an answer."""
         parts = urlsplit(self._url)
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)

@@ -103,13 +103,13 @@ def decide_runbooks(profile: Profile, facts: Mapping[str, Any], scale: Scale) ->
             seen=f"{type(error).__name__}: {error}",
         ) from error
     spec = specs[names[0]]
-    verdict, reason = judge(followed)
+    judged, reason = judge(followed)
     detail = {"runbook": names[0], "trial": dict(facts["trial"])}
     mechanism = _MECHANISM.format(action=followed.action)
-    if verdict is not None:
+    if judged is not None:
         span = followed.recovered_s
         low, high = span if span is not None else (None, None)
-        result = GateResult(spec, verdict, reason, scale, high, low, high, 1 if followed.proven else 0)
+        result = GateResult(spec, judged, reason, scale, high, low, high, 1 if followed.proven else 0)
         return [Decided(result, detail, mechanism)]
     assert followed.recovered_s is not None
     low_s, high_s = followed.recovered_s

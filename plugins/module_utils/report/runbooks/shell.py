@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import Optional
 
-from ...profile.model import CommandProbe, HttpProbe, Probe, Profile, Service, SqlProbe, TcpProbe
+from ...profile.model import HttpProbe, Probe, Profile, Service, SqlProbe, TcpProbe
 from .commands import preparation
 
 _ID = 'import json, sys; print(json.load(sys.stdin)["id"])'
@@ -76,6 +76,4 @@ def _probe(profile: Profile, probe: Probe) -> str:
         return f"timeout {limit} bash -c '</dev/tcp/{probe.host}/{probe.port}'"
     if isinstance(probe, SqlProbe):
         return f'ch "{probe.query}"' if profile.clickhouse is not None else ""
-    if isinstance(probe, CommandProbe):
-        return shlex.join(probe.argv)
-    return ""
+    return shlex.join(probe.argv)
