@@ -14,7 +14,8 @@ from ...profile.runbooks import ANY_CRASH, OOM_KILL, STALLED_VIEW, runbook_modes
 from .commands import commands_for
 from .measured import Evidence, Measured
 from .shell import probe_command, setup_lines
-from .steps import Shown, Subject, diagnosis, resolution, subject_of
+from .shown import Shown, Subject, subject_of
+from .steps import diagnosis, resolution
 
 # Pages that no failure mode has; alerts lead to them.
 GENERAL = ("monitoring", "disk_space")
