@@ -42,8 +42,8 @@ class Shell:
         self._prepare = prepare
         self._command_s = command_s
 
-    def run(self, command: str) -> Answer:
-        """Run it once. Its output and errors are taken together, as a terminal shows them."""
+    def run(self, command: str, at_least_s: float = 0.0) -> Answer:
+        """Run it once, up to ``at_least_s`` long. Output and errors are together, as a terminal shows them."""
         began = time.monotonic()
         script = f"{self._prepare}\n{command}\n"
         process = subprocess.Popen(
@@ -57,7 +57,7 @@ class Shell:
         )
         code: Optional[int]
         try:
-            said, _ = process.communicate(timeout=self._command_s)
+            said, _ = process.communicate(timeout=max(self._command_s, at_least_s))
             code = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
@@ -67,10 +67,11 @@ class Shell:
     def check(self, step: Step) -> StepResult:
         """Run the step until all that is said of it holds, as long as it gives itself."""
         began = time.monotonic()
-        deadline = Deadline.after(max(each.within_s for each in step.expectations))
+        within_s = max(each.within_s for each in step.expectations)
+        deadline = Deadline.after(within_s)
         runs = 0
         while True:
-            answer = self.run(step.command)
+            answer = self.run(step.command, within_s)
             runs += 1
             missed = [each for each in step.expectations if not each.holds(answer)]
             if not missed or deadline.passed or not answer.ran:

@@ -11,7 +11,7 @@ from ...profile.model import HttpProbe, Probe, Profile, Service, SqlProbe, TcpPr
 from .commands import preparation
 
 _ID = 'import json, sys; print(json.load(sys.stdin)["id"])'
-_NAME = 'import json, sys; print(json.load(sys.stdin)["name"], "was asked for")'
+_TYPE = 'import json, sys; print(json.load(sys.stdin)["state_type"])'
 # The newest run that is due: one that is asked for is due at once.
 _STATE = (
     "import json, sys; "
@@ -55,9 +55,14 @@ def _offload(profile: Profile) -> list[str]:
         '\\"flow_runs\\": {\\"expected_start_time\\": {\\"before_\\": \\"$(date -u +%FT%TZ)\\"}}}'
     )
     name = shlex.quote(section.deployments[0].name)
+    create = f"{ask}/deployments/\"$(prefect_id)\"/create_flow_run -d '{{}}' | python3 -c '{_ID}'"
+    wait = (
+        f"for i in $(seq 80); do sleep 2; state=$({ask}/flow_runs/$run | python3 -c '{_TYPE}'); "
+        "case $state in COMPLETED | FAILED | CRASHED | CANCELLED) break ;; esac; done"
+    )
     return [
         f"prefect_id() {{ {ask}/deployments/name/{name} | python3 -c '{_ID}'; }}",
-        f"offload_now() {{ {ask}/deployments/\"$(prefect_id)\"/create_flow_run -d '{{}}' | python3 -c '{_NAME}'; }}",
+        f'offload_now() {{ run=$({create}); {wait}; echo "run $run: $state"; }}',
         f"offload_last() {{ {ask}/flow_runs/filter -d \"{newest}\" | python3 -c '{_STATE}'; }}",
     ]
 

@@ -66,7 +66,7 @@ def resolution(profile: Profile, mode: FailureMode, subject: Optional[Subject]) 
         shown.append(steps_network.source_again(profile, subject))
     shown.append(_runs_again(subject))
     if mode.recovery_at is RecoveryPoint.NEXT_RUN and profile.orchestrator is not None:
-        shown += [steps_data.ask_for_run(), steps_data.run_completed()]
+        shown.append(steps_data.ask_for_run())
     if mode.name != ANY_CRASH:
         shown += [steps_data.data_again(profile, mode, subject), steps_data.caught_up(profile, subject)]
     return tuple(each for each in shown if each is not None)

@@ -10,7 +10,7 @@ from ...profile.failures import affected_exchanges, on_hot_path
 from ...profile.model import FailureMode, Profile, Service, ServiceKind, Store, Tier
 from .shown import Shown, Subject, line
 
-DATA_S, FLOW_S, RUN_S, VIEW_S = 40, 60, 120, 60
+DATA_S, FLOW_S, RUN_S, VIEW_S = 40, 60, 180, 60
 
 
 def data_stopped(profile: Profile, mode: FailureMode, subject: Subject) -> Optional[Shown]:
@@ -110,15 +110,13 @@ def run_failed() -> Shown:
 
 
 def ask_for_run() -> Shown:
-    """Have a run made."""
-    why = "The watermark has held: the next run takes over all that the last one left, and need not wait to be due."
-    return Shown("Ask for a run", why, "offload_now", (Expectation(Kind.EXPECTED, Condition.SUCCEEDS, within_s=20),))
-
-
-def run_completed() -> Shown:
-    """Whether it completed."""
+    """Have a run made, and see that it completes."""
+    why = (
+        "The watermark has held: the next run takes over all that the last one left, and need not wait to be due. This "
+        "asks for one, and waits for its end."
+    )
     wanted = (line(Kind.DONE, Condition.CONTAINS, "COMPLETED", within_s=RUN_S),)
-    return Shown("Wait until it has completed", "", "offload_last", wanted)
+    return Shown("Have a run made, and wait until it has completed", why, "offload_now", wanted)
 
 
 def views(profile: Profile) -> tuple[Shown, ...]:
