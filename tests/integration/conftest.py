@@ -11,12 +11,26 @@ from urllib.parse import urlsplit
 
 import pytest
 from ports import free_base_port
+from shares import run_share
 
 from .lab import CLICKHOUSE_OFFSET, ROOT, Lab
 from .runtimes import Engine, engine_socket
 from .stores import stores, world
 
 __all__ = ["engine", "lab", "stores", "world"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--share", type=Path, help="run what no other process has claimed in this directory")
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With ``--share`` only a part; pytest itself does all else, also where a file could not be read."""
+    directory = session.config.getoption("--share")
+    if directory is None or session.testsfailed or session.config.option.collectonly:
+        return None
+    run_share(session, directory)
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ import clickhouse_connect
 import psycopg
 import pyarrow as pa
 import pytest
-from ports import is_free
+from ports import is_free, own_part
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
@@ -64,7 +64,8 @@ def until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on; away from those labs take."""
-    found = [port for port in random.sample(range(25000, 25200), 200) if is_free(port)][:count]
+    mine = own_part(range(25000, 25200))
+    found = [port for port in random.sample(mine, len(mine)) if is_free(port)][:count]
     assert len(found) == count, "no free ports from 25000 to 25199"
     return found
 

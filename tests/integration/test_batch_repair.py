@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -122,29 +122,87 @@ def test_candles_a_view_loses_every_time_are_made_from_silver(tables: Tables, ta
     assert tables.trades() == whole(1)
 
 
-@pytest.mark.parametrize("step", ["_note", "_rebuild", "_delete"])
-def test_a_repair_cut_short_anywhere_is_finished_by_the_next(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    class CutError(Exception):
-        pass
-
-    def cut_after(original: Callable[..., None], calls: list[int]) -> Callable[..., None]:
-        def act(*arguments: object) -> None:
-            original(*arguments)
-            if calls:
-                calls.pop()
-                raise CutError
-
-        return act
-
+def test_a_candle_that_lacks_trades_needs_no_mutation(tables: Tables) -> None:
     assert tables.sink.insert(intent(0), records(0))
     batch = intent(ROWS)
-    with tables.without("ohlcv_5m", "bronze_trades"):
+    with tables.without(*CANDLE_TABLES):
         assert tables.sink.insert(batch, records(ROWS))
-    left = [1]
-    monkeypatch.setattr(tables.ledger, step, cut_after(getattr(tables.ledger, step), left))
+    assert tables.resolve(batch) == []
+    assert tables.ledger.state(batch) is State.COMPLETE
+    mutations = f"SELECT count() FROM system.mutations WHERE database = '{DATABASE}'"
+    assert int(tables.clickhouse.rows(mutations)[0][0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("trade_count", "trade_count + 3"),
+        ("volume", "volume + 1"),
+        ("high_price", "high_price * 2"),
+        ("low_price", "low_price / 2"),
+        ("last_trade", "tuple(last_trade.1, last_trade.2, 1, 1)"),
+    ],
+)
+def test_a_candle_with_more_in_it_than_its_trades_is_made_anew(tables: Tables, column: str, change: str) -> None:
+    batch = intent(0)
+    with tables.without("ohlcv_5m"):
+        assert tables.sink.insert(batch, records(0))
+    tables.clickhouse.execute(
+        f"INSERT INTO {DATABASE}.ohlcv_1m SELECT * REPLACE ({change} AS {column}) FROM {DATABASE}.ohlcv_1m FINAL"
+    )
+    assert tables.ledger.state(batch) is State.CANDLES_DIFFER
+    assert tables.resolve(batch) == []
+    assert tables.trades() == whole(1)
+
+
+class CutError(Exception):
+    """The processor's end, in the middle of a repair."""
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, step: str) -> None:
+    """The first time `step` is done, nothing comes after it."""
+    original, left = getattr(ledger, step), [1]
+
+    def act(*arguments: object) -> None:
+        original(*arguments)
+        if left:
+            left.pop()
+            raise CutError
+
+    monkeypatch.setattr(ledger, step, act)
+
+
+@pytest.mark.parametrize(
+    ("lost", "step", "announced"),
+    [
+        ("bronze_trades", "_note", [1]),
+        ("bronze_trades", "_delete", [1]),
+        # Every row is there until the first table is deleted from: candles are made again, or the batch taken out.
+        ("ohlcv_5m", "_note", []),
+        ("ohlcv_5m", "_rebuild", []),
+        ("ohlcv_5m", "_delete", [1]),
+    ],
+)
+def test_a_repair_cut_short_anywhere_is_finished_by_the_next(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, lost: str, step: str, announced: list[int]
+) -> None:
+    assert tables.sink.insert(intent(0), records(0))
+    batch = intent(ROWS)
+    with tables.without(lost):
+        assert tables.sink.insert(batch, records(ROWS))
+    cut_after(monkeypatch, tables.ledger, step)
     with pytest.raises(CutError):
         tables.ledger.take_out(batch)
-    assert tables.resolve(batch) == [1]
+    assert tables.resolve(batch) == announced
     assert tables.trades() == whole(2)
+
+
+def test_what_was_added_before_a_cut_is_not_added_again(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = intent(0)
+    with tables.without("ohlcv_1m", "ohlcv_15m"):
+        assert tables.sink.insert(batch, records(0))
+    cut_after(monkeypatch, tables.ledger, "_add")
+    with pytest.raises(CutError):
+        tables.ledger.remake_candles(batch)
+    assert tables.resolve(batch) == []
+    assert tables.trades() == whole(1)

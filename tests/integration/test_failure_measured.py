@@ -44,6 +44,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import G
 from .runtimes import eventually
 from .scripted import Site, scripted
 
+pytestmark = pytest.mark.measures
+
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 ROUNDS = int(os.environ.get("K2_UNDO_ROUNDS", "3"))
 ALONE = {"action": "kill", "max_recovery_s": 20}

@@ -37,6 +37,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import 
 
 from .betting import SECOND_US, Bookmaker, Part, Stake, clickhouse
 
+pytestmark = pytest.mark.measures
+
 # Ten minutes ago, at an odd microsecond: nothing about it is round.
 BEGIN_US = (int(time.time()) - 600) * SECOND_US + 123_457
 WINDOW = Span(BEGIN_US, BEGIN_US + 60 * SECOND_US)

@@ -24,6 +24,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.model import 
 
 from .betting import SECOND_US, Bookmaker, Stake, clickhouse
 
+pytestmark = pytest.mark.measures
+
 LIMITS = Limits(30, 50_000_000)
 
 

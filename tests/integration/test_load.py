@@ -39,6 +39,8 @@ from .lab import ROOT
 from .stores import Service, free_ports
 from .test_exchange_to_broker import EXCHANGES, Stack, kafka_bootstrap, stack, start
 
+pytestmark = pytest.mark.measures
+
 __all__ = ["kafka_bootstrap", "stack"]
 
 DATA = ROOT / "lab/data/real_trades.csv"

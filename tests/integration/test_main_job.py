@@ -53,6 +53,7 @@ def stopped_handler(lab: Lab) -> Iterator[str]:
         lab.settle()
 
 
+@pytest.mark.measures
 def test_a_healthy_lab_passes_and_leaves_a_report(lab: Lab, tmp_path: Path) -> None:
     lab.playbook("phase7", "--tags", "s0", k2_artifacts_dir=str(tmp_path))
     assert {gate: verdict for gate, verdict in verdicts(tmp_path).items() if gate.startswith("S0.")} == S0_GATES
@@ -66,6 +67,7 @@ def test_a_healthy_lab_passes_and_leaves_a_report(lab: Lab, tmp_path: Path) -> N
             assert json.loads((tmp_path / "latest" / path).read_text())["id"] == gate["id"]
 
 
+@pytest.mark.measures
 def test_a_service_that_is_down_is_named_and_not_started(lab: Lab, tmp_path: Path, stopped_handler: str) -> None:
     done = lab.playbook(
         "phase7",

@@ -13,6 +13,8 @@ from .lab import Lab
 from .remote import LOAD, PLATFORM, Remote, two_hosts
 from .test_step_latency import detail, gates
 
+pytestmark = pytest.mark.measures
+
 MODE = "silver_processor_crash"
 
 

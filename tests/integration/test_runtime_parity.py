@@ -21,6 +21,8 @@ from .boxes import Boxes, boxes
 from .runtimes import Engine
 from .scripted import Site, scripted
 
+pytestmark = pytest.mark.measures
+
 DELAY_S = 1.5
 MODE = {"max_recovery_s": 20, "affects": ["careful", "other"]}
 MECHANISMS = {"kill": "restarted by its supervisor", "restart": "restarted by the tool"}

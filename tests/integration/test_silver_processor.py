@@ -58,7 +58,7 @@ def total(result: Result, count: Callable[[object], int]) -> int:
 @pytest.mark.timeout(1200)  # each end of a service is followed by a full recovery
 @pytest.mark.parametrize(
     ("end", "rounds", "services"),
-    [("killed", 5, None), ("stopped", 3, "kafka,clickhouse,silver-processor")],
+    [("killed", 3, None), ("stopped", 3, "kafka,clickhouse,silver-processor")],
 )
 def test_nothing_is_lost_or_doubled_when_services_end(
     lab: Lab, tmp_path: Path, end: str, rounds: int, services: str | None

@@ -75,6 +75,7 @@ def broken(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts
 
 
+@pytest.mark.measures
 def test_a_crash_is_survived_and_costs_no_record(broken: Path) -> None:
     found = gates(broken)
     for word in ("recovery", "loss", "isolation", "restored"):
@@ -88,6 +89,7 @@ def test_a_crash_is_survived_and_costs_no_record(broken: Path) -> None:
     assert loss["loads"][0]["sent"] == loss["loads"][0]["scheduled"] > 0
 
 
+@pytest.mark.measures
 def test_the_evidence_says_what_was_done_and_what_brought_it_back(broken: Path) -> None:
     (result,) = detail(broken, "S3.silver_processor_crash.recovery")["results"]
     assert result["proof"]["proven"]
@@ -98,11 +100,13 @@ def test_the_evidence_says_what_was_done_and_what_brought_it_back(broken: Path) 
     assert kinds == {"process", "service", "flow"}
 
 
+@pytest.mark.measures
 def test_a_recovery_that_is_too_slow_fails_and_is_not_merely_doubtful(broken: Path) -> None:
     assert verdict(gates(broken), "impatient.recovery")[0] == "FAIL"
     assert "expected < 0.05 s" in verdict(gates(broken), "impatient.recovery")[1]
 
 
+@pytest.mark.measures
 def test_a_crash_that_nobody_listed_has_one_gate(broken: Path) -> None:
     found = gates(broken)
     assert [name for name in found if name.startswith("S3.crash_alert-receiver.")] == [
@@ -111,6 +115,7 @@ def test_a_crash_that_nobody_listed_has_one_gate(broken: Path) -> None:
     assert verdict(found, "crash_alert-receiver.recovery")[0] == "PASS"
 
 
+@pytest.mark.measures
 def test_the_whole_step_is_accounted_for_and_a_part_of_it_passes_no_milestone(broken: Path) -> None:
     found = gates(broken)
     assert verdict(found, "audit") == ("PASS", "")
@@ -120,12 +125,14 @@ def test_the_whole_step_is_accounted_for_and_a_part_of_it_passes_no_milestone(br
     assert not found["S3.clickhouse_cut.recovery"]["blocking"]
 
 
+@pytest.mark.measures
 def test_the_report_draws_each_fault(broken: Path) -> None:
     page = (broken / "latest" / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count("<svg") >= len(ENOUGH)
     assert "silver_processor_crash" in (broken / "latest" / "report" / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.measures
 def test_nothing_is_left_behind(lab: Lab, broken: Path) -> None:
     assert gates(broken)
     assert open_entries(lab) == []

@@ -73,6 +73,7 @@ def measured(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts
 
 
+@pytest.mark.measures
 def test_every_gate_of_the_step_is_listed_and_the_others_do_not_block(measured: Path) -> None:
     found = gates(measured)
     own = {f"S1.{load}.{exchange}.p99" for load in LOADS for exchange in EXCHANGES}
@@ -86,6 +87,7 @@ def test_every_gate_of_the_step_is_listed_and_the_others_do_not_block(measured: 
     assert all(gate["verdict"] == "NOT_RUN" and not gate["blocking"] for gate in others)
 
 
+@pytest.mark.measures
 def test_what_was_measured_is_plausible(measured: Path) -> None:
     found = gates(measured)
     for exchange in EXCHANGES:
@@ -101,6 +103,7 @@ def test_what_was_measured_is_plausible(measured: Path) -> None:
         assert seen["window"]["end_us"] - seen["window"]["start_us"] == SECONDS * 1_000_000
 
 
+@pytest.mark.measures
 def test_what_is_too_short_for_a_bound_says_how_much_it_takes(measured: Path) -> None:
     seen = [gate for name, gate in gates(measured).items() if re.fullmatch(r"S1\.10x\.\w+\.p99", name)]
     if gates(measured)["S1.10x.delivered"]["verdict"] == "PASS":
@@ -112,6 +115,7 @@ def test_what_is_too_short_for_a_bound_says_how_much_it_takes(measured: Path) ->
         assert all(gate["verdict"] == "INCONCLUSIVE" for gate in seen)
 
 
+@pytest.mark.measures
 def test_the_highest_load_is_accounted_for_from_the_exchanges_on(measured: Path) -> None:
     found = gates(measured)
     delivered, no_loss = found["S1.10x.delivered"], found["S1.10x.no_loss"]
@@ -125,12 +129,14 @@ def test_the_highest_load_is_accounted_for_from_the_exchanges_on(measured: Path)
     assert load["sent"] == load["scheduled"] == sum(row["expected"] for row in audit["upstream"])
 
 
+@pytest.mark.measures
 def test_a_load_that_is_not_selected_is_not_run_and_says_so(measured: Path) -> None:
     found = gates(measured)
     assert verdicts(found, "5x") == {"NOT_RUN"}
     assert "not among k2_latency_loads" in found["S1.5x.delivered"]["reason"]
 
 
+@pytest.mark.measures
 def test_the_report_shows_the_load_with_its_charts(measured: Path) -> None:
     report = measured / "latest" / "report"
     page = (report / "index.html").read_text(encoding="utf-8")
@@ -141,6 +147,7 @@ def test_the_report_shows_the_load_with_its_charts(measured: Path) -> None:
     assert "S1.10x.binance.p99" in json.loads((report / "baseline.json").read_text(encoding="utf-8"))["cells"]
 
 
+@pytest.mark.measures
 def test_an_exchange_nobody_listens_to_never_passes_and_others_are_compared(
     lab: Lab, measured: Path, tmp_path: Path
 ) -> None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 OFFSETS = range(1, 70)
-FIRST, LAST, STEP = 23100, 24500, 100
+BASES = range(23100, 24500, 100)
+
+
+def own_part(ports: Sequence[int]) -> Sequence[int]:
+    """What of these may be taken here: ``K2_TEST_SHARE=2/3`` is the second of three that look for ports at once.
+
+    A port that is free now may be another's before a server listens there.
+    """
+    number, _, count = os.environ.get("K2_TEST_SHARE", "1/1").partition("/")
+    return ports[int(number) - 1 :: int(count)]
 
 
 def free_base_port() -> int:
@@ -18,10 +28,10 @@ def free_base_port() -> int:
     given = os.environ.get("K2_TEST_BASE_PORT")
     if given:
         return int(given)
-    for base in range(FIRST, LAST, STEP):
+    for base in own_part(BASES):
         if all(is_free(base + offset) for offset in OFFSETS):
             return base
-    raise OSError(f"no {STEP} free ports in a row between {FIRST} and {LAST}; set K2_TEST_BASE_PORT")
+    raise OSError(f"no {BASES.step} free ports in a row between {BASES.start} and {BASES.stop}; set K2_TEST_BASE_PORT")
 
 
 def is_free(port: int) -> bool:

@@ -17,6 +17,9 @@ SERVER_SETTINGS: Final[dict[str, str]] = {
 }
 
 _LOG_TTL: Final = "event_date + INTERVAL 3 DAY"
+# Merges and mutations that may be under way at once, for each of the pool's two threads. Where none is free the engine
+# tries a table again only after ten seconds and more, and whoever waits for a mutation of it waits as long.
+_TASKS_PER_THREAD: Final = 16
 
 
 def engine_config() -> str:
@@ -42,6 +45,7 @@ def engine_config() -> str:
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <compiled_expression_cache_size>33554432</compiled_expression_cache_size>
   <background_pool_size>2</background_pool_size>
+  <background_merges_mutations_concurrency_ratio>{_TASKS_PER_THREAD}</background_merges_mutations_concurrency_ratio>
   <background_schedule_pool_size>4</background_schedule_pool_size>
   <background_common_pool_size>2</background_common_pool_size>
   <background_move_pool_size>1</background_move_pool_size>

@@ -117,7 +117,7 @@ class Ledger:
         touched = self._touched(intent)
         self._note(intent, touched)
         for timeframe in TIMEFRAMES:
-            self._rebuild(timeframe, self._wrong(timeframe, touched, "1"), "1")
+            self._mend(timeframe, touched, "1")
 
     def take_out(self, intent: Intent) -> None:
         """Remove every trace of the batch. Interrupted at any point, the next start finds it partial and repeats this.
@@ -128,7 +128,7 @@ class Ledger:
         self._note(intent, touched)
         others = f"NOT ({_in_batch(intent)})"
         for timeframe in TIMEFRAMES:
-            self._rebuild(timeframe, self._wrong(timeframe, touched, others), others)
+            self._mend(timeframe, touched, others)
         for table, written_at in reversed(self._tiers):
             self._delete(table, written_at, intent)
 
@@ -159,10 +159,7 @@ class Ledger:
         windows = [window for window in touched if window.timeframe == timeframe]
         if not windows:
             return []
-        held = (
-            f"SELECT {_KEY}, {_MERGED}, 1 AS is_held FROM {self._database}.ohlcv_{timeframe} "
-            f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
-        )
+        held = f"SELECT *, 1 AS is_held FROM ({self._held(timeframe, windows)})"
         wanted = f"SELECT *, 0 FROM ({self._wanted(timeframe, windows, which_trades)})"
         rows = self._clickhouse.rows(
             "SELECT exchange, canonical_symbol, toUnixTimestamp(window_start), "
@@ -174,6 +171,12 @@ class Ledger:
             Difference(Window(timeframe, exchange, symbol, int(start)), int(held), int(wanted))
             for exchange, symbol, start, held, wanted in rows
         ]
+
+    def _held(self, timeframe: str, windows: list[Window]) -> str:
+        return (
+            f"SELECT {_KEY}, {_MERGED} FROM {self._database}.ohlcv_{timeframe} "
+            f"WHERE ({_KEY}) IN {_literal(windows)} GROUP BY {_KEY}"
+        )
 
     def _wanted(self, timeframe: str, windows: list[Window], which_trades: str) -> str:
         seconds = TIMEFRAMES[timeframe]
@@ -205,10 +208,37 @@ class Ledger:
                 settings=_WITHOUT_DEDUPLICATION,
             )
 
-    def _rebuild(self, timeframe: str, wrong: list[Difference], which_trades: str) -> None:
-        if not wrong:
-            return
-        windows = [difference.window for difference in wrong]
+    def _mend(self, timeframe: str, touched: Iterable[Window], which_trades: str) -> None:
+        """Make those of the touched candles that differ what `which_trades` give."""
+        wrong = self._wrong(timeframe, touched, which_trades)
+        lacking = [difference.window for difference in wrong if difference.held_trades < difference.wanted_trades]
+        if lacking:
+            self._add(timeframe, lacking, which_trades)
+            wrong = self._wrong(timeframe, [difference.window for difference in wrong], which_trades)
+        if wrong:
+            self._rebuild(timeframe, [difference.window for difference in wrong], which_trades)
+
+    def _add(self, timeframe: str, windows: list[Window], which_trades: str) -> None:
+        """Insert what the candles lack: sums add up, and the least and the greatest stay what they are.
+
+        A mutation may wait for tens of seconds behind merges, an insert does not. It can only add: a candle with
+        anything in it that its trades do not give is left as it is.
+        """
+        sums = ("volume", "quote_volume", "trade_count")
+        within = "h.first_trade >= w.first_trade AND h.last_trade <= w.last_trade "
+        within += "AND h.high_price <= w.high_price AND h.low_price >= w.low_price"
+        self._clickhouse.execute(
+            f"INSERT INTO {self._database}.ohlcv_{timeframe} ({_KEY}, {_VALUES}, updated_at) "
+            "SELECT w.exchange, w.canonical_symbol, w.candle_start, w.first_trade, w.last_trade, w.high_price, "
+            f"w.low_price, {', '.join(f'w.{name} - h.{name}' for name in sums)}, now64(6, 'UTC') "
+            f"FROM ({self._wanted(timeframe, windows, which_trades)}) AS w "
+            f"LEFT JOIN ({self._held(timeframe, windows)}) AS h ON h.exchange = w.exchange "
+            "AND h.canonical_symbol = w.canonical_symbol AND h.window_start = w.candle_start "
+            f"WHERE h.trade_count = 0 OR ({within} AND {' AND '.join(f'h.{name} <= w.{name}' for name in sums)})",
+            settings=_WITHOUT_DEDUPLICATION,
+        )
+
+    def _rebuild(self, timeframe: str, windows: list[Window], which_trades: str) -> None:
         table = f"{self._database}.ohlcv_{timeframe}"
         self._clickhouse.execute(
             f"ALTER TABLE {table} DELETE WHERE ({_KEY}) IN {_literal(windows)}", settings={"mutations_sync": 1}

@@ -36,6 +36,7 @@ class Sink:
 
     def __init__(self, clickhouse: ClickHouse, database: str, table: str, keep_waiting: Waiter) -> None:
         self._clickhouse = clickhouse
+        self._database = database
         self._target = f"{database}.{table}"
         self._ledger = Ledger(clickhouse, database, table)
         self._keep_waiting = keep_waiting
@@ -116,26 +117,31 @@ class Sink:
         metrics.LAST_INSERT.set_to_current_time()
 
     def _settled_state(self, intent: Intent) -> State:
-        """Wait until no insert of ours runs any more, then look."""
+        self._settle()
+        return self._ledger.state(intent)
+
+    def _settle(self) -> None:
+        """Wait until no insert of ours runs any more: what is looked at, and what a repair adds to, stands still."""
         deadline = time.monotonic() + _INSERTS_END_WITHIN_S
-        ours = f"query_kind = 'Insert' AND position(query, '{self._target}') > 0"
+        ours = f"query_kind = 'Insert' AND position(query, ' {self._database}.') > 0"
         while int(self._clickhouse.rows(f"SELECT count() FROM system.processes WHERE {ours}")[0][0]):
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"inserts into {self._target} to end within {_INSERTS_END_WITHIN_S:g} s of the connection's end",
+                    f"inserts into {self._database} to end within {_INSERTS_END_WITHIN_S:g} s of the connection's end",
                     "one is still running",
                     "look at system.processes; restart ClickHouse if it cannot be killed",
                 )
             self._keep_waiting(_FIRST_PAUSE_S)
-        return self._ledger.state(intent)
 
     def _take_out(self, intent: Intent) -> None:
         log.warning("batch %s is partly written: taking it out", intent.batch)
+        self._settle()
         self._ledger.take_out(intent)
         metrics.REPAIRS.inc()
 
     def _remake_candles(self, intent: Intent) -> None:
         log.warning("batch %s is written, but candles differ from silver: making them again", intent.batch)
+        self._settle()
         self._ledger.remake_candles(intent)
         metrics.REPAIRS.inc()
 

@@ -114,14 +114,16 @@ class MeasuredFault:
 
     @property
     def fault_end_s(self) -> Optional[float]:
-        """When the service was back after an instant, or the fault was ended that was held; at the latest."""
+        """When the service was back after an instant, or the fault was ended that was held; at the latest.
+
+        None where nobody knows: one that failed again after it had settled was away for longer than was bounded.
+        """
         if self.injected is None:
             return None
         if self.healed is not None:
             return self.healed.high_s
-        if self.served is not None:
-            return self.injected.high_s + self.served.high_s
-        return self.injected.high_s + (self.shorter_than_s or 0.0)
+        away_s = self.served.high_s if self.served is not None else self.shorter_than_s
+        return None if away_s is None else self.injected.high_s + away_s
 
 
 def read_fault(plain: Mapping[str, Any]) -> MeasuredFault:

@@ -108,14 +108,21 @@ def _lost_above(
 def _crash_ledgers(
     profile: Profile, modes: Sequence[FailureMode], recorded: Recorded
 ) -> list[tuple[str, Mapping[str, Any]]]:
-    """What crashes cost, each ledger once: one that is over several crashes is told by the first of them."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    """What crashes cost, each ledger once: one that is over several crashes is told in the name of them all."""
+    found: list[tuple[list[str], Mapping[str, Any]]] = []
     for mode in modes:
-        if catalogue.is_implied_crash(profile, mode):
-            loss = recorded.details.get(catalogue.recovery_gate(mode).id, {}).get("loss")
-            if loss is not None and all(loss != known for _, known in found):
-                found.append((mode.name, loss))
-    return found
+        if not catalogue.is_implied_crash(profile, mode):
+            continue
+        loss = recorded.details.get(catalogue.recovery_gate(mode).id, {}).get("loss")
+        if loss is None:
+            continue
+        for names, known in found:
+            if loss == known:
+                names.append(mode.name)
+                break
+        else:
+            found.append(([mode.name], loss))
+    return [(", ".join(names), loss) for names, loss in found]
 
 
 def _why_crashes_uncounted(

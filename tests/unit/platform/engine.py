@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Docker Engine in small: answers over a unix socket, in the engine's own shape, from what a test says there is.
 
-It only reads: any other request is answered as an error, and kept.
+It only reads, unless it is told that containers and networks may be removed: any other request is answered as an error,
+and kept.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def container(
     networks: dict[str, tuple[str | None, str]] | None = None,
     environment: tuple[str, ...] = (),
     command: tuple[str, ...] = ("run",),
+    ports: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """What GET /containers/ID/json tells; ``networks`` are fixed and current address by name."""
+    """What GET /containers/ID/json tells; ``networks`` are fixed and current address by name, ``ports`` the host's."""
     up = status in ("running", "paused")
     endpoints = {
         network: {
@@ -89,61 +91,96 @@ def container(
             "Env": ["PATH=/usr/bin", *environment],
             "Cmd": list(command),
             "Entrypoint": None,
+            "Image": "nginx",
             "Labels": labels or {},
             "Tty": False,
         },
-        "NetworkSettings": {"Networks": endpoints},
+        "NetworkSettings": {
+            "Networks": endpoints,
+            "Ports": {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for port in ports},
+        },
     }
 
 
-def network(name: str, subnet: str = "172.28.0.0/16", key: str = "", project: str = "k2") -> dict[str, Any]:
+def network(
+    name: str,
+    subnet: str = "172.28.0.0/16",
+    key: str = "",
+    project: str = "k2",
+    labels: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """One entry of what GET /networks tells; ``key`` is its name in the Compose file that made it."""
-    labels = {"com.docker.compose.network": key, "com.docker.compose.project": project} if key else {}
+    composed = {"com.docker.compose.network": key, "com.docker.compose.project": project} if key else {}
     return {
         "Name": name,
         "Id": name.encode().hex().ljust(64, "0")[:64],
         "Driver": "bridge",
         "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet}] if subnet else None},
-        "Labels": labels,
+        "Labels": composed | (labels or {}),
     }
 
 
 @dataclass
 class Engine:
-    """What there is, and what was asked (method and path). ``broken`` names containers that cannot be inspected."""
+    """What there is, and what was asked (method and path). ``broken`` names containers that cannot be inspected.
+
+    With ``removes`` a DELETE takes away what it names.
+    """
 
     socket: Path
     containers: list[dict[str, Any]] = field(default_factory=list)
     networks: list[dict[str, Any]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    removes: bool = False
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+        if method == "DELETE" and self.removes:
+            return self._remove(path)
+        if method != "GET":
+            return 500, {"message": "nobody may change anything"}
+        filters = json.loads(query.get("filters", ["{}"])[0])
+        if path == "/_ping":
+            return 200, "OK"
         if path == "/networks":
-            return 200, self.networks
+            return 200, [each for each in self.networks if _fits(each["Name"], each["Labels"], filters)]
+        if path == "/images/json":
+            return 200, []
         if path == "/containers/json":
-            filters = json.loads(query.get("filters", ["{}"])[0])
-            return 200, [self._listed(each) for each in self.containers if self._fits(each, filters)]
+            fitting = (each for each in self.containers if _fits(each["Name"], each["Config"]["Labels"], filters))
+            return 200, [self._listed(each) for each in fitting]
         for each in self.containers:
             if path == f"/containers/{each['Id']}/json":
                 name = each["Name"].lstrip("/")
                 return (500, {"message": "no space left on device"}) if name in self.broken else (200, each)
         return 404, {"message": f"No such container: {path}"}
 
-    @staticmethod
-    def _fits(each: dict[str, Any], filters: dict[str, list[str]]) -> bool:
-        labels = {f"{name}={value}" for name, value in each["Config"]["Labels"].items()}
-        names = filters.get("name", [""])
-        return any(re.search(name, each["Name"]) for name in names) and set(filters.get("label", [])) <= labels
+    def _remove(self, path: str) -> tuple[int, Any]:
+        _, kind, wanted = path.split("/")
+        known = {"containers": self.containers, "networks": self.networks}[kind]
+        left = [each for each in known if each["Id"] != wanted]
+        if len(left) == len(known):
+            return 404, {"message": f"No such thing: {path}"}
+        known[:] = left
+        return 204, None
 
     @staticmethod
     def _listed(each: dict[str, Any]) -> dict[str, Any]:
+        published = each["NetworkSettings"]["Ports"].values()
         return {
             "Id": each["Id"],
             "Names": [each["Name"]],
+            "Image": each["Config"]["Image"],
             "Labels": each["Config"]["Labels"],
             "State": each["State"]["Status"],
+            "Status": "Up 2 minutes" if each["State"]["Running"] else "Exited (0) 2 minutes ago",
+            "Ports": [{"PublicPort": int(binding["HostPort"])} for bindings in published for binding in bindings],
         }
+
+
+def _fits(name: str, labels: dict[str, str], filters: dict[str, list[str]]) -> bool:
+    own = {f"{label}={value}" for label, value in labels.items()}
+    return any(re.search(each, name) for each in filters.get("name", [""])) and set(filters.get("label", [])) <= own
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -156,10 +193,8 @@ def serve(engine: Engine) -> Iterator[Engine]:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             engine.requests.append((self.command, url.path))
-            status, answer = engine.answer(url.path, parse_qs(url.query))
-            if self.command != "GET":
-                status, answer = 500, {"message": "nobody may change anything"}
-            body = json.dumps(answer).encode()
+            status, answer = engine.answer(self.command, url.path, parse_qs(url.query))
+            body = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -122,9 +122,13 @@ MEANS_NOTHING: dict[str, tuple[dict[str, Any], str]] = {
         "no proof",
     ),
     "no fault": ({"failures": []}, "log: not broken in this run"),
-    "nobody knows when it was back": (
+    "nobody knows when it was broken": (
         {"failures": [given.fault("log_restart", "log", injected=None)]},
         "no proof",
+    ),
+    "nobody knows when it was back": (
+        {"failures": [given.fault("log_restart", "log", t2_s=None, recovery=None, shorter_than_s=None)]},
+        "nobody knows when log was away",
     ),
 }
 

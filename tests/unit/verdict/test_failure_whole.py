@@ -215,6 +215,15 @@ def test_what_crashes_cost_shows_in_the_ledger_of_the_step(
     assert run.whole(STEP_AUDIT)[0].verdict is verdict
 
 
+def test_a_ledger_over_several_crashes_is_told_in_the_name_of_each(run: Run) -> None:
+    for name in given.MODES:
+        run.mode(name)
+    crashes = [given.fault(mode.name, mode.services[0]) for mode in crash_modes(given.PROFILE)]
+    run.tell(crashes=crashes, loads=[given.load()], audit=given.audit(tiers=[]))
+    audit, _ = run.whole(STEP_AUDIT)
+    assert f"{', '.join(sorted(mode.name for mode in crash_modes(given.PROFILE)))}: " in audit.reason
+
+
 def test_the_step_may_count_for_its_crashes(run: Run) -> None:
     for name in given.MODES:
         run.mode(name)

@@ -30,6 +30,7 @@ class Script:
     def sink(self, monkeypatch: pytest.MonkeyPatch) -> Sink:
         sink = Sink(ClickHouse("http://127.0.0.1:1", "u", "p"), "k2", "raw_trades", lambda _: None)
         monkeypatch.setattr(sink, "insert", lambda intent, _rows: self.done.append(f"insert {intent.attempt}"))
+        monkeypatch.setattr(sink, "_settle", lambda: None)
         monkeypatch.setattr(sink, "state", lambda _intent: self.states.pop(0))
         monkeypatch.setattr(sink._ledger, "take_out", lambda intent: self.done.append(f"take out {intent.attempt}"))
         monkeypatch.setattr(sink._ledger, "remake_candles", lambda intent: self.done.append(f"remake {intent.attempt}"))
