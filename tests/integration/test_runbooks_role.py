@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Role runbooks as ansible-core runs it: a check writes nothing, a second time changes nothing, a wrong name is told."""
+"""Role runbooks as ansible-core runs it: a check writes nothing, a second time changes none, wrong names are told."""
 
 from __future__ import annotations
 
