@@ -7,6 +7,7 @@ Each command is one that the runtime's own tools understand; the words are what 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -39,6 +40,22 @@ def commands_for(platform: Platform, runtime: RuntimeKind, unit: str) -> Command
     if runtime is RuntimeKind.SYSTEMD:
         return _systemd(word)
     return _supervisor(word, platform.runtimes[runtime.value].socket)
+
+
+def overview(platform: Platform, units: Mapping[RuntimeKind, Sequence[str]]) -> tuple[str, ...]:
+    """What shows the state of all units at once, a command for each runtime."""
+    lines = []
+    for runtime, names in units.items():
+        words = " ".join(shlex.quote(name) for name in names)
+        if runtime is RuntimeKind.DOCKER:
+            lines.append("docker ps -a --format '{{.Names}} {{.Status}}'")
+        elif runtime is RuntimeKind.SYSTEMD:
+            lines.append(f"systemctl show -p Id,ActiveState {words}")
+        else:
+            lines.append(
+                f"supervisorctl -s {shlex.quote('unix://' + platform.runtimes[runtime.value].socket)} status {words}"
+            )
+    return tuple(lines)
 
 
 def preparation(platform: Platform) -> tuple[str, ...]:

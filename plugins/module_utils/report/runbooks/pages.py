@@ -9,9 +9,9 @@ from typing import Any, Optional
 
 from ...catalogue.alert import Alert, Catalogue, DrillKind, duration
 from ...profile.failures import CRASH, affected_exchanges, crash_modes, on_hot_path
-from ...profile.model import FailureMode, Lifecycle, Profile, Service, ServiceKind
+from ...profile.model import FailureMode, Lifecycle, Profile, RuntimeKind, Service, ServiceKind
 from ...profile.runbooks import ANY_CRASH, OOM_KILL, STALLED_VIEW, runbook_modes
-from .commands import commands_for
+from .commands import commands_for, overview
 from .measured import Evidence, Measured
 from .shell import probe_command, setup_lines
 from .shown import Shown, Subject, subject_of
@@ -131,7 +131,7 @@ def context(profile: Profile, catalogue: Catalogue, evidence: Evidence) -> Mappi
         (related(profile, alert), alert.runbook if alert.runbook in known else ON_CALL)
         for alert in catalogue.alerts.values()
     ]
-    services = [
+    services: list[dict[str, Any]] = [
         {
             "service": service,
             "commands": commands_for(profile.platform, service.runtime, service.unit),
@@ -140,7 +140,11 @@ def context(profile: Profile, catalogue: Catalogue, evidence: Evidence) -> Mappi
         for service in profile.services.values()
         if service.lifecycle is Lifecycle.LONG_RUNNING and service.not_available is None
     ]
+    units: dict[RuntimeKind, list[str]] = {}
+    for each in services:
+        units.setdefault(each["service"].runtime, []).append(each["service"].unit)
     return {
+        "overview": overview(profile.platform, units),
         "profile": profile,
         "platform": profile.platform.name,
         "prepare": setup_lines(profile),
