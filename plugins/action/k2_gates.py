@@ -18,6 +18,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import D
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.resources import decide_resources
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.runbook import decide_runbooks
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunError
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.signoff import decide_sign_off
 
@@ -73,8 +74,14 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)
     if args["step"] == "S5":
+        if "runbook" in args["facts"] or "runbooks" in args["facts"]:
+            return decide_runbooks(profile, args["facts"], scale)
         if not args["facts"].get("sign_off"):
-            raise RunError("facts of step S5 say nothing", expected="sign_off: true", seen=str(sorted(args["facts"])))
+            raise RunError(
+                "facts of step S5 say nothing",
+                expected="runbook, runbooks or sign_off: true",
+                seen=str(sorted(args["facts"])),
+            )
         return decide_sign_off(profile, run, scale)
     baseline = read_baseline(Path(args["baseline"])) if args["baseline"] else None
     return decide_latency(profile, args["facts"], scale, baseline)

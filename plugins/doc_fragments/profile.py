@@ -214,4 +214,7 @@ options:
       k2_metric_names:
         description: What the engine calls a metric, mapped to what the platform calls it.
         type: dict
+      k2_runbooks:
+        description: What commands in runbooks need beyond the other sections, and whom to call.
+        type: dict
 """

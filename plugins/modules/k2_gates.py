@@ -51,6 +51,9 @@ options:
         over all of them.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
+      - For V(S5), C(runbook) names a runbook and C(trial) is what M(k2.hardening.k2_runbook_test) returned of it.
+        Instead, a list C(runbooks) with the reason why they were not followed, C(unselected), C(skipped) or C(failed)
+        as for V(S3).
       - For V(S5), C(sign_off=true) decides C(S5.documents) over the documents that are rendered by then, and
         C(S5.signoff) over all gates of the run.
     type: dict

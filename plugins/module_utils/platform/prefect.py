@@ -133,7 +133,7 @@ class PrefectClient:
     def _ask(
         self, method: str, path: str, question: Optional[Mapping[str, Any]] = None
     ) -> tuple[int, Optional[int], object]:
-        """Status, server time and decoded answer; only 200, 201 and a 404 that Prefect itself gives come back."""
+        """Status, server time and decoded answer (none with 204); of errors only Prefect's own 404 is an answer."""
         parts = urlsplit(self._url)
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
@@ -159,7 +159,7 @@ class PrefectClient:
                 seen=f"HTTP {response.status}: {_start(text)}",
                 action="name an address that needs none, such as one behind a proxy that adds them",
             )
-        answer = self._decoded(response.status, text)
+        answer = None if response.status == http.HTTPStatus.NO_CONTENT else self._decoded(response.status, text)
         return response.status, _header_time(response), answer
 
     def _decoded(self, status: int, text: bytes) -> object:

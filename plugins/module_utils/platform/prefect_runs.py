@@ -55,7 +55,7 @@ class FlowRun:
 
 
 class PrefectRuns(PrefectClient):
-    """Questions about runs, and the one request that changes something: ``ask_for_run``."""
+    """Questions about runs, and the two requests that change something: ``ask_for_run``, ``pause``."""
 
     def under_way(self, deployment_id: str) -> tuple[FlowRun, ...]:
         """The runs that a worker has taken and that have not ended, the latest first.
@@ -99,6 +99,13 @@ class PrefectRuns(PrefectClient):
         Raises PrefectError.
         """
         return self._read(self._mapping(self._ask("POST", f"/deployments/{deployment_id}/create_flow_run", {})[2]))
+
+    def pause(self, deployment_id: str) -> None:
+        """Have the schedule make no more runs; one that is asked for is made all the same.
+
+        Raises PrefectError.
+        """
+        self._ask("PATCH", f"/deployments/{deployment_id}", {"paused": True})
 
     def _filtered(
         self, deployment_id: str, states: Sequence[str], also: Mapping[str, Any], offset: int = 0

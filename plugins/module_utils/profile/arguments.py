@@ -17,6 +17,7 @@ _OPTIONAL = (
     "k2_failure_modes",
     "k2_alerting",
     "k2_metric_names",
+    "k2_runbooks",
 )
 
 

@@ -51,7 +51,7 @@ def crash_modes(profile: Profile) -> tuple[FailureMode, ...]:
             recovery_at=RecoveryPoint.SERVED,
             loss=LossAllowed.NONE,
             max_loss_s=0.0,
-            affects=_affected_by_a_crash(profile, service),
+            affects=affected_by_a_crash(profile, service),
             affects_exchanges=None,
             not_applicable=None,
         )
@@ -112,7 +112,7 @@ def _is_shared(profile: Profile, service: Service) -> bool:
     return service.kind in _SHARED_KINDS and on_hot_path(profile, service)
 
 
-def _affected_by_a_crash(profile: Profile, service: Service) -> tuple[str, ...]:
+def affected_by_a_crash(profile: Profile, service: Service) -> tuple[str, ...]:
     """Whom a mode of the profile on the same service affects; the whole hot path, where all of it goes through it."""
     named = {name for mode in profile.failure_modes.values() if service.name in mode.services for name in mode.affects}
     if _is_shared(profile, service):

@@ -14,14 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional, Union
 
-MASK = "********"
+from .alerting import Alerting
+from .oncall import Runbooks
+from .secret import MASK, secret
+
 # What ``tier`` of a service says where records pass it on their way to the candles.
 HOT = "hot"
-
-
-def secret() -> Any:
-    """A dataclass field that never appears in a repr, a digest or evidence."""
-    return field(repr=False, metadata={"secret": True})
 
 
 class Scale(enum.Enum):
@@ -509,15 +507,6 @@ class FailureMode:
 
 
 @dataclass(frozen=True)
-class Alerting:
-    """``k2_alerting``: where rules are evaluated, routed and shown."""
-
-    prometheus_url: Optional[str]
-    alertmanager_url: Optional[str]
-    grafana_url: Optional[str]
-
-
-@dataclass(frozen=True)
 class Finding:
     """Something in the profile that is readable but contradicts itself: reported, not refused."""
 
@@ -542,6 +531,7 @@ class Profile:
     failure_modes: Mapping[str, FailureMode]
     alerting: Optional[Alerting]
     metric_names: Mapping[str, str]
+    runbooks: Runbooks = field(default_factory=Runbooks)
 
     @property
     def exchanges(self) -> tuple[str, ...]:

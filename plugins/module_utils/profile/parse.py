@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import K2Error
+from .alerting import read_alerting
 from .model import Profile, RuntimeKind
+from .oncall import Runbooks, read_runbooks
 from .reader import Node, Problem
 from .references import check_references
 from .sections import (
-    read_alerting,
     read_broker,
     read_budget,
     read_clickhouse,
@@ -40,6 +41,7 @@ SECTIONS = (
     "k2_failure_modes",
     "k2_alerting",
     "k2_metric_names",
+    "k2_runbooks",
 )
 
 
@@ -76,6 +78,7 @@ def parse_profile(data: Mapping[str, Any]) -> Profile:
     failure_modes = root.named("k2_failure_modes", lambda name, node: read_failure_mode(name, node, services))
     alerting = root.opt("k2_alerting", read_alerting)
     metric_names = read_metric_names(root)
+    runbooks = root.opt("k2_runbooks", read_runbooks)
     root.finish()
     if platform is None:
         raise ProfileError(root.problems)
@@ -93,6 +96,7 @@ def parse_profile(data: Mapping[str, Any]) -> Profile:
         failure_modes=failure_modes,
         alerting=alerting,
         metric_names=metric_names,
+        runbooks=runbooks or Runbooks(),
     )
     # A value that was refused has been replaced by a harmless one: checking references to it would only add noise.
     bad = {problem.path for problem in root.problems}

@@ -15,6 +15,7 @@ from typing import Any, Optional
 from .failure import failure_section
 from .latency import latency_sections
 from .resources import resource_section
+from .runbook import runbook_rows
 from .source import RecordedRun
 
 
@@ -37,4 +38,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("S1", "latency", lambda run: latency_sections(run.gates, run.evidence)),
     Section("S2", "resources", lambda run: resource_section(run.gates, run.evidence, run.path)),
     Section("S3", "failures", lambda run: failure_section(run.gates, run.evidence, run.path)),
+    Section("S5", "runbooks", lambda run: runbook_rows(run.gates, run.evidence)),
 )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
+from ..profile.runbooks import runbook_modes
 from .gate import GateResult, GateSpec, Op, Scale, Verdict
 from .resource_gates import absent_resources, resource_gates
 
@@ -25,6 +26,8 @@ STEPS = {
 }
 # The milestone over all failure modes: no recovery takes as long as this.
 MTTR_S = 30.0
+# Someone who has never seen the platform mends it in so long.
+RUNBOOK_S = 900.0
 _POINTS = {
     RecoveryPoint.SERVED: "is served again",
     RecoveryPoint.DRAINED: "is served again and its backlog drained",
@@ -172,6 +175,17 @@ def mttr_gate() -> GateSpec:
     return GateSpec(f"S3.mttr_{MTTR_S:g}s", title, Op.LT, MTTR_S, "s")
 
 
+def runbook_gate(mode: FailureMode) -> GateSpec:
+    """S5: the runbook's own commands show the failure, and mend it."""
+    title = f"Time until the commands of runbook {mode.name} have mended what they had shown to be broken"
+    return GateSpec(f"S5.runbook.{mode.name}", title, Op.LT, RUNBOOK_S, "s")
+
+
+def unblocked(spec: GateSpec) -> GateSpec:
+    """The same gate, blocking nothing: what nobody chose for a run."""
+    return replace(spec, blocking=False)
+
+
 def failure_gates(profile: Profile, mode: FailureMode) -> tuple[GateSpec, ...]:
     """The gates of step S3 of one failure mode; a crash that the profile does not list has its recovery alone."""
     if is_implied_crash(profile, mode):
@@ -213,6 +227,7 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
+        *(runbook_gate(mode) for mode in runbook_modes(profile)),
         documents_gate(),
         signoff_gate(profile),
     )
@@ -231,6 +246,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
     if profile.orchestrator is None:
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
     absent |= absent_resources(profile) | _absent_failures(profile)
+    absent |= {runbook_gate(m).id: m.not_applicable for m in runbook_modes(profile) if m.not_applicable is not None}
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:

@@ -72,6 +72,7 @@ def examples(choice: int, without: str = "") -> dict[str, Any]:
     data["k2_broker"]["groups"] = [{}]
     data["k2_orchestrator"] = {"deployments": [{}]}
     data["k2_load"] = {"segments": [{}]}
+    data["k2_runbooks"] = {"contacts": [{}]}
     for row in ROWS:
         if any(row.path.endswith(each) or (each.endswith(".") and each in row.path) for each in refused):
             continue

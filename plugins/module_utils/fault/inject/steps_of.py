@@ -12,7 +12,7 @@ import os
 import signal
 import xmlrpc.client
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ...platform.procfs import process_tree
 from ...platform.runtime.base import Attachment, Runtime
@@ -34,6 +34,12 @@ class StepsOf(abc.ABC):
     def keep(self, unit: str) -> tuple[Step, ...]:
         """Have a unit running that is none of the fault's own; whether it stays up is its own affair."""
         return self.start(unit)
+
+    def let_restart(self, unit: str, policy: Optional[str]) -> tuple[Step, ...]:  # noqa: ARG002
+        """Have the runtime start the unit again by itself, as ``Runtime.hold_state`` has noted; to run it is enough
+        where that is all there is to it.
+        """
+        return ()
 
     @abc.abstractmethod
     def resume(self, unit: str, pid: int) -> tuple[Step, ...]:
@@ -125,6 +131,14 @@ class DockerSteps(StepsOf):
         container = self._container_of(unit)
         runs = self._holds(container, {"State": {"Status": "running"}})
         return ({**self._post(f"/containers/{container}/start", [204, 304], {}), "verify": runs},)
+
+    def let_restart(self, unit: str, policy: Optional[str]) -> tuple[Step, ...]:
+        """See ``StepsOf``."""
+        if policy is None:
+            return ()
+        container, held = self._container_of(unit), json.loads(policy)
+        as_before = self._holds(container, {"HostConfig": {"RestartPolicy": {"Name": held.get("Name")}}})
+        return ({**self._post(f"/containers/{container}/update", [200], {"RestartPolicy": held}), "verify": as_before},)
 
     def keep(self, unit: str) -> tuple[Step, ...]:
         """See ``StepsOf``; 404: somebody has removed it since, which is no reason to leave anything open."""

@@ -85,6 +85,14 @@ class Watching:
         self._samplers.wait_settled(zero, self._settle_s, deadline, onset=onset, names=self._touched)
         return self.recovery(zero, onset)
 
+    def not_back(self, onset: Moment, deadline: Deadline) -> tuple[str, ...]:
+        """Wait until all that the fault may touch is well to stay, or ``deadline``; the lanes that are not.
+
+        However often they came and went before: of a fault that lasts until somebody mends it, that says nothing.
+        """
+        seen = self._samplers.wait_settled(onset, self._settle_s, deadline, onset=onset, names=self._touched)
+        return tuple(sorted(name for name, outage in seen.items() if not outage.settled))
+
     def recovery(self, zero: Moment, onset: Moment) -> Recovery:
         """The platform's recovery by what was seen so far."""
         return combine(self._samplers.outages(zero, self._settle_s, onset, self._touched))

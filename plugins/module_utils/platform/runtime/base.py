@@ -312,6 +312,21 @@ class Runtime(abc.ABC):
         send_signal(pid, signal.SIGKILL)
         return pid
 
+    def hold_state(self, unit: str) -> Optional[str]:  # noqa: ARG002
+        """What ``kill_and_hold`` will change beside the process, for the undo journal; None where that is nothing."""
+        return None
+
+    def kill_and_hold(self, unit: str) -> int:
+        """Kill the main process as ``kill`` does, and have nothing start the unit again. Returns its pid.
+
+        :raises UnsupportedOperation: the runtime cannot be kept from it.
+        """
+        raise UnsupportedOperation(
+            f"{self.kind.value} cannot be kept from starting {unit} again",
+            expected="a runtime that can be told to leave a unit down",
+            seen=self.kind.value,
+        )
+
     def missing(self, unit: str) -> UnitMissing:
         """The error for a unit that is not there."""
         return UnitMissing(

@@ -200,6 +200,18 @@ class DockerRuntime(Runtime):
         grace = max(1, math.floor(timeout_s / 2))
         self._api.raw("POST", f"/containers/{container}/stop", {"t": grace}, extra_s=timeout_s)
 
+    def hold_state(self, unit: str) -> Optional[str]:
+        """See ``Runtime``: the restart policy as the engine has it."""
+        info = self._inspect(unit)
+        if info is None:
+            raise self.missing(unit)
+        return json.dumps(info["HostConfig"]["RestartPolicy"], sort_keys=True)
+
+    def kill_and_hold(self, unit: str) -> int:
+        """See ``Runtime``."""
+        self._api.post(f"/containers/{self.container_id(unit)}/update", body={"RestartPolicy": {"Name": "no"}})
+        return self.kill(unit)
+
     def pause(self, unit: str) -> None:
         """See ``Runtime``; the cgroup freezer, which the processes cannot notice."""
         self.pid(unit)

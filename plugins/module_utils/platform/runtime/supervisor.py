@@ -230,6 +230,21 @@ class SupervisorRuntime(Runtime):
             lambda: self._state(unit) in down, deadline, f"{unit} stopped", lambda: f"state {self._state(unit).value}"
         )
 
+    def kill_and_hold(self, unit: str) -> int:
+        """See ``Runtime``.
+
+        A program that was told to stop is not started again, and the frozen process hears nothing of it: it ends by
+        SIGKILL, with all that it had not written, as in a crash. ``autorestart`` itself could only be turned off by
+        another configuration, which takes a restart.
+        """
+        pid = self.pid(unit)
+        self._check_killable(unit, pid)
+        self.pause(unit)
+        self._act("stopProcess", unit, False, harmless=(_NOT_RUNNING,))
+        for process in process_tree(pid):
+            _signal_if_alive(process.pid, signal.SIGKILL)
+        return pid
+
     def pause(self, unit: str) -> None:
         """SIGSTOP to the whole process tree, the main process first so that it starts no further children.
 

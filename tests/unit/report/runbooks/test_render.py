@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runbooks hold the profile's own names and the evidence's own numbers, for every runtime, and no secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.k2.hardening.plugins.module_utils.cli.inventory import load_profile
+from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.measure.runbook.page import read_page
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
+from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
+from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks import runbook_modes
+from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.measured import Evidence
+from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.pages import GENERAL
+from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.render import (
+    Rendered,
+    Wanted,
+    page_texts,
+    render_runbooks,
+)
+
+ROOT = Path(__file__).resolve().parents[4]
+TEMPLATES = ROOT / "roles" / "runbooks" / "templates"
+INVENTORIES = ("lab", "lab_docker", "k2_compose")
+# A platform of another trade: nothing in it is called as in the others.
+BETTING: dict[str, Any] = {
+    "k2_platform": {"name": "betting", "scale": "full", "runtime": "systemd"},
+    "k2_services": {
+        "odds-api": {
+            "kind": "service",
+            "unit": "odds-api.service",
+            "allow_faults": True,
+            "probe": {"http": {"url": "http://127.0.0.1:8088/healthz", "contains": "up"}},
+        },
+        "ledger": {
+            "kind": "database",
+            "allow_faults": True,
+            "port": 6379,
+            "probe": {"tcp": {"host": "::1", "port": 6379}},
+        },
+    },
+    "k2_failure_modes": {
+        "odds_crash": {"services": ["odds-api"], "action": "kill", "max_recovery_s": 5},
+        "ledger_frozen": {"services": ["ledger"], "action": "pause", "duration_s": 9, "max_recovery_s": 5},
+        "ledger_cut": {"services": ["ledger"], "action": "disconnect", "duration_s": 9, "max_recovery_s": 5},
+        "settlement_killed": {"action": "kill_run", "max_recovery_s": 5, "not_applicable": "settled by hand"},
+    },
+}
+
+
+@pytest.fixture(params=(*INVENTORIES, "betting"))
+def profile(request: pytest.FixtureRequest, k2_secrets: dict[str, str]) -> Profile:
+    if request.param == "betting":
+        return parse_profile(BETTING)
+    return load_profile(str(ROOT / "inventory" / request.param), "localhost")
+
+
+def texts(profile: Profile, artifacts: Path, run: Path | None = None) -> dict[str, str]:
+    return page_texts(profile, Evidence(run, artifacts, profile.platform.name), TEMPLATES, "/state")
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_there_is_a_page_for_every_failure_and_every_page_can_be_followed(profile: Profile, tmp_path: Path) -> None:
+    pages = texts(profile, tmp_path)
+    modes = {mode.name: mode for mode in runbook_modes(profile)}
+    assert {*modes, *GENERAL, "index", "on-call", "architecture"} == set(pages)
+    for name, mode in modes.items():
+        if mode.not_applicable is None:
+            page = read_page(pages[name])
+            assert page.symptoms, name
+            assert page.resolution, name
+        else:
+            assert mode.not_applicable in pages[name] or "## Diagnosis" in pages[name]
+
+
+def test_every_command_is_one_that_bash_can_read(profile: Profile, tmp_path: Path) -> None:
+    for name, text in texts(profile, tmp_path).items():
+        script = "\n".join(blocks(text))
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), f"{name}: {done.stderr}\n{script}"
+
+
+def test_no_secret_is_in_any_page(profile: Profile, tmp_path: Path, k2_secrets: dict[str, str]) -> None:
+    whole = "\n".join(texts(profile, tmp_path).values())
+    assert not [secret for secret in k2_secrets.values() if secret in whole and secret != "somebody"]
+
+
+def test_every_link_between_pages_leads_somewhere(profile: Profile, tmp_path: Path) -> None:
+    pages = texts(profile, tmp_path)
+    for name, text in pages.items():
+        for target in re.findall(r"\]\(([\w-]+)\.md(?:#[\w-]+)?\)", text):
+            assert target in pages, f"{name} links to {target}"
+
+
+def test_what_was_not_measured_is_said_to_be_so(profile: Profile, tmp_path: Path) -> None:
+    pages = texts(profile, tmp_path)
+    for mode in runbook_modes(profile):
+        if mode.not_applicable is None:
+            # Of the whole page no number of seconds remains but those of commands and their waits.
+            head = pages[mode.name].split("## Before you start")[0]
+            assert not re.search(r"\d+(\.\d+)? s\b", head), head
+            assert "not measured in any run that is kept" in head or mode.name == "crash"
+    assert "Not measured in any run that is kept: run step S1" in pages["architecture"]
+
+
+def evidence(run: Path, platform: str, gate: str, **changes: Any) -> None:
+    """A run's evidence of one gate."""
+    (run / "evidence").mkdir(parents=True, exist_ok=True)
+    plain = {
+        "schema": 1, "id": gate, "recorded": "2026-01-02T03:04:05.000000Z", "verdict": "PASS", "low": 1.25, "high": 2.5,
+        "measured": 2.5, "target": 5.0, "unit": "s", "n": 1, "scale": "full", "detail": {},
+    }  # fmt: skip
+    (run / "evidence" / f"{gate}.json").write_text(json.dumps(plain | changes))
+    (run / "results.json").write_text(json.dumps({"schema": 1, "profile": platform}))
+
+
+def test_numbers_are_those_of_the_newest_run_against_this_platform(tmp_path: Path) -> None:
+    profile = parse_profile(BETTING)
+    evidence(tmp_path / "20260101T000000Z-aaaaaa", "betting", "S3.odds_crash.recovery", low=8.0, high=9.0)
+    evidence(tmp_path / "20260102T000000Z-bbbbbb", "betting", "S3.odds_crash.recovery")
+    evidence(tmp_path / "20260103T000000Z-cccccc", "another", "S3.odds_crash.recovery", low=6.0, high=7.0)
+    evidence(
+        tmp_path / "20260104T000000Z-dddddd", "betting", "S3.ledger_cut.recovery", low=None, high=None, measured=None
+    )
+    evidence(
+        tmp_path / "20260102T000000Z-bbbbbb",
+        "betting",
+        "S3.odds_crash.detection",
+        detail={"health": {"odds-api": {"low_s": 0.0, "high_s": 0.75}}, "alerts": None},
+    )
+    pages = texts(profile, tmp_path)
+    assert "1.25 to 2.5 s (run `20260102T000000Z-bbbbbb`, 2026-01-02, n = 1)" in pages["odds_crash"]
+    assert "0.00 to 0.75 s after the fault" in pages["odds_crash"]
+    assert "| noticed by an alert | not measured" in pages["odds_crash"]
+    assert "| measured recovery | not measured" in pages["ledger_cut"]
+    own = texts(profile, tmp_path, tmp_path / "20260101T000000Z-aaaaaa")
+    assert "8 to 9 s (run `20260101T000000Z-aaaaaa`" in own["odds_crash"]
+
+
+def test_evidence_that_cannot_be_read_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    run = tmp_path / "artifacts" / "20260101T000000Z-aaaaaa"
+    evidence(run, "betting", "S3.odds_crash.recovery")
+    (run / "evidence" / "S3.odds_crash.recovery.json").write_text('{"schema": 1')
+    with pytest.raises(K2Error, match=r"S3.odds_crash.recovery.json"):
+        rendered(tmp_path, run.parent)
+    assert not (tmp_path / "out").exists()
+
+
+def rendered(tmp_path: Path, artifacts: Path, *, check: bool = False) -> Rendered:
+    profile = parse_profile(BETTING)
+    wanted = Wanted(tmp_path / "out" / "runbooks", TEMPLATES, "/state", None, check)
+    return render_runbooks(profile, Evidence(None, artifacts, "betting"), wanted)
+
+
+def test_a_second_time_nothing_changes_and_a_check_writes_nothing(tmp_path: Path) -> None:
+    planned = rendered(tmp_path, tmp_path, check=True)
+    assert planned.changed
+    assert not (tmp_path / "out").exists()
+    first = rendered(tmp_path, tmp_path)
+    assert first.changed == planned.changed
+    assert rendered(tmp_path, tmp_path).changed == ()
+    stale = tmp_path / "out" / "runbooks" / "gone.md"
+    stale.write_text("of a failure mode that there is no more")
+    assert rendered(tmp_path, tmp_path, check=True).changed == (str(stale),)
+    assert stale.exists()
+    assert rendered(tmp_path, tmp_path).changed == (str(stale),)
+    assert not stale.exists()
+
+
+def test_commands_are_those_of_the_runtime(k2_secrets: dict[str, str], tmp_path: Path) -> None:
+    k2 = load_profile(str(ROOT / "inventory" / "k2_compose"), "localhost")
+    pages = texts(k2, tmp_path)
+    assert "docker start k2-redpanda" in pages["broker_restart"]
+    assert "docker network connect --ip 172.28.0.20" in pages["clickhouse_partition"]
+    assert "nsenter -t" in pages["exchange_partition"]
+    assert "supervisorctl" not in "".join(pages.values())
+    betting = texts(parse_profile(BETTING), tmp_path)
+    assert "systemctl start odds-api.service" in betting["odds_crash"]
+    assert "--[ds]port 6379" in betting["ledger_cut"]
