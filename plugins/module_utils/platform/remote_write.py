@@ -38,7 +38,9 @@ def write(url: str, series: Iterable[tuple[Mapping[str, str], Sequence[Sample]]]
         answer = connection.getresponse()
         said = answer.read(4096).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
-        raise ApiUnreachable("Prometheus did not take samples", expected=f"an answer from {url}", seen=str(error)) from error
+        raise ApiUnreachable(
+            "Prometheus did not take samples", expected=f"an answer from {url}", seen=str(error)
+        ) from error
     finally:
         connection.close()
     if answer.status not in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT):

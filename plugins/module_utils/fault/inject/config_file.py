@@ -24,9 +24,7 @@ class ConfigFile(Fault):
     lies below ``keep`` before anything changes, readable by its owner alone, since it may hold secrets.
     """
 
-    def __init__(  # noqa: PLR0913 - what, where, who reads it, and what is said of it
-        self, path: Path, text: str, server: HttpApi, keep: Path, what: str, *, refused: bool = False
-    ) -> None:
+    def __init__(self, path: Path, text: str, server: HttpApi, keep: Path, what: str, *, refused: bool = False) -> None:
         """:arg refused: whether the server is meant to refuse the text, and to go on with what it had."""
         self.path = path
         self.text = text
@@ -125,5 +123,8 @@ class ConfigFile(Fault):
 
     def _impossible(self, expected: str, seen: str) -> FaultNotPossible:
         return FaultNotPossible(
-            f"{self.path} cannot be exchanged", expected=expected, seen=seen, action="run as a user who may, or leave it"
+            f"{self.path} cannot be exchanged",
+            expected=expected,
+            seen=seen,
+            action="run as a user who may, or leave it",
         )

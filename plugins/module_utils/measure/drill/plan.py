@@ -223,7 +223,9 @@ def lasts(mode: FailureMode) -> bool:
 
 
 def _clash(profile: Profile, one: DrillFault, other: DrillFault) -> bool:
-    return one.service == other.service or _shared(profile, one) or _shared(profile, other) or _apart(profile, one, other)
+    return (
+        one.service == other.service or _shared(profile, one) or _shared(profile, other) or _apart(profile, one, other)
+    )
 
 
 def _apart(profile: Profile, one: DrillFault, other: DrillFault) -> bool:

@@ -54,14 +54,14 @@ def batches(plans: Sequence[AlertPlan]) -> tuple[tuple[AlertPlan, ...], ...]:
         for members, taken in groups:
             if not names & taken:
                 members.append(plan)
-                taken |= names
+                taken.update(names)
                 break
         else:
             groups.append(([plan], set(names)))
     return tuple(tuple(members) for members, _ in groups)
 
 
-def drill_synthetic(  # noqa: PLR0913 - what, on whom, with what, and whom to ask
+def drill_synthetic(
     plans: Sequence[AlertPlan],
     rules: Mapping[str, RuleRun],
     program: str,
@@ -119,7 +119,9 @@ class _Batch:
                     one.ended_by = "its series were taken away"
                 elif one.occurrence is not None and one.plan.synthetic.quiet:
                     one.ended_by = "series just below its threshold came"
-                    self._feeds[one.plan.name] = _Feed(one.plan.synthetic, utc_us(), one.plan.synthetic.quiet, hold=True)
+                    self._feeds[one.plan.name] = _Feed(
+                        one.plan.synthetic, utc_us(), one.plan.synthetic.quiet, hold=True
+                    )
             self._until(client, throwaway.url, Deadline.after(OVER_S), lambda one: _is_over(one.occurrence))
 
     def _compare(self, client: PrometheusClient) -> None:
@@ -132,7 +134,9 @@ class _Batch:
                 one.waits = tuple(waits)
                 one.problems += [f"the rule under drill is not the deployed one: {text}" for text in others]
 
-    def _until(self, client: PrometheusClient, url: str, deadline: Deadline, done: Callable[[SyntheticSeen], bool]) -> None:
+    def _until(
+        self, client: PrometheusClient, url: str, deadline: Deadline, done: Callable[[SyntheticSeen], bool]
+    ) -> None:
         while True:
             self._feed(url)
             self._look(client)
@@ -149,7 +153,10 @@ class _Batch:
         last = max(samples[-1][0] for _, samples in pieces)
         # By stretches of time: a series that runs far ahead of the others would make theirs too old.
         for begin in range(first, last + 1, _AT_ONCE_MS):
-            part = [(labels, [one for one in samples if begin <= one[0] < begin + _AT_ONCE_MS]) for labels, samples in pieces]
+            part = [
+                (labels, [one for one in samples if begin <= one[0] < begin + _AT_ONCE_MS])
+                for labels, samples in pieces
+            ]
             write(url, [(labels, samples) for labels, samples in part if samples])
 
     def _look(self, client: PrometheusClient) -> None:
@@ -203,7 +210,7 @@ class _Feed:
 
 
 def evaluation_of(client: PrometheusClient, rule: RuleRun) -> dict[str, Any]:
-    """What the evaluation of an alert that does not fire comes to: its own result, and its left side without a bound."""
+    """What the expression of an alert that does not fire comes to: its result, and its left side without the bound."""
     plain: dict[str, Any] = {"query": rule.query, "health": rule.health, "error": rule.error}
     try:
         plain["result"] = [[dict(one.labels), one.samples[-1][1]] for one in client.query(rule.query)][:5]
