@@ -85,7 +85,7 @@ def drill(
 ) -> dict[str, Any]:
     """Drill the alerts of ``plans`` and tell what became of each, as plain data.
 
-    :raises DrillPlanError, DrillNotPossible: it cannot begin. :raises PlatformBusy, LeftOpen: another run is at work, or
+    :raises DrillPlanError, DrillNotPossible: it cannot begin. :raises PlatformBusy, LeftOpen: another run is at work or
     left something broken. :raises NotSteadyForDrill: the platform is sick. :raises NotScalable: shorter waits would
     change more than waits. :raises K2Error: a server does not answer. Nothing is left changed in any of these.
     """
