@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1, S3]
+    choices: [S0, S1, S3, S4]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -46,6 +46,9 @@ options:
         be broken, and C(unaudited) the reason why there is no C(audit).
       - Also for V(S3), C(crashes) is such a list of crashes that follow from C(k2_services), with C(loads) and C(audit)
         over all of them.
+      - For V(S4), C(drill) is what M(k2.hardening.k2_alert_drill) returned of that name; C(drill_skipped) instead is
+        the reason why there was no drill, and C(drill_failed) what went wrong when it was tried. Also decides when
+        alerts told of the failure modes that the drill held, gates C(S3.<mode>.detection).
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
     type: dict

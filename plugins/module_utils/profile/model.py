@@ -19,6 +19,8 @@ from .secret import MASK, secret
 
 # What ``tier`` of a service says where records pass it on their way to the candles.
 HOT = "hot"
+# Within which an alert has to tell of a failure mode that says nothing else.
+MAX_DETECTION_S = 300.0
 
 
 class Scale(enum.Enum):
@@ -494,6 +496,7 @@ class FailureMode:
     affects: tuple[str, ...]
     affects_exchanges: Optional[tuple[str, ...]]
     not_applicable: Optional[str]
+    max_detection_s: float = MAX_DETECTION_S
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Optional, TypeVar
 from .model import (
     DEFAULT_SEGMENTS,
     HOT,
+    MAX_DETECTION_S,
     Broker,
     Budget,
     Catalog,
@@ -364,6 +365,7 @@ def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) ->
         affects=node.texts("affects"),
         affects_exchanges=node.texts("affects_exchanges") if node.has("affects_exchanges") else None,
         not_applicable=node.opt_text("not_applicable"),
+        max_detection_s=node.number("max_detection_s", unit="seconds", default=MAX_DETECTION_S),
     )
 
 

@@ -14,11 +14,13 @@ from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
 from .gate import GateResult, GateSpec, Op, Scale, Verdict
+from .monitoring_gates import absent_alerts, drill_gates
 
 STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",
     "S1": "Latency: how long does a trade take to its candles, under load?",
     "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
+    "S4": "Monitoring and alerting: is it deployed, and does every alert tell what it is for?",
 }
 # The milestone over all failure modes: no recovery takes as long as this.
 MTTR_S = 30.0
@@ -148,9 +150,9 @@ def isolation_gate(mode: FailureMode) -> GateSpec:
 
 
 def detection_gate(mode: FailureMode) -> GateSpec:
-    """S3: the time until an alert tells of the fault; has no target before alerts are looked at, and cannot pass."""
+    """S3: the time until an alert tells of the fault, decided by its upper bound; told, not blocking."""
     title = f"Time until an alert tells of {mode.name}"
-    return GateSpec(f"S3.{mode.name}.detection", title, Op.LT, None, "s", blocking=False)
+    return GateSpec(f"S3.{mode.name}.detection", title, Op.LT, mode.max_detection_s, "s", blocking=False)
 
 
 def restored_gate(mode: FailureMode) -> GateSpec:
@@ -198,6 +200,7 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
+        *drill_gates(profile),
     )
 
 
@@ -214,6 +217,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
     if profile.orchestrator is None:
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
     absent |= _absent_failures(profile)
+    absent |= absent_alerts(profile)
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:

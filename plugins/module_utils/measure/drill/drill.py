@@ -21,7 +21,7 @@ from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.http_api import HttpApi
 from ...platform.probe import run_probe
-from ...platform.prometheus import RuleRun
+from ...platform.prometheus_api import RuleRun
 from ...profile.model import Lifecycle, Profile
 from ..failure.guard import undo_earlier
 from .dead_man import drill_dead_man
@@ -135,9 +135,8 @@ class _Drill:
             proof = shorten(self._monitoring, before, names, self._request, config, self._keep)
             self._held += config.held
             self._await_healthy()
-            live = LiveAlerts(
-                self._profile, self._monitoring, {name: rule.duration_s for name, rule in deployed_rules.items()}
-            )
+            intervals = {rule.name: group.interval_s for group in before.groups for rule in group.rules}
+            live = LiveAlerts(self._profile, self._monitoring, deployed_rules, intervals)
             synthetic = self._begin_synthetic(deployed_rules)
             for each in self._rounds:
                 self._round(each, live)

@@ -12,7 +12,7 @@ from ...core.clock import Deadline, utc_us
 from ...fault.inject.base import Fault
 from ...fault.inject.factory import fault_for
 from ...platform.alert_receiver import Delivered
-from ...platform.prometheus import RuleRun
+from ...platform.prometheus_api import RuleRun
 from ...platform.runtime.factory import runtime_of
 from ...profile.model import Profile
 from .held import Held, HeldFaults
@@ -32,11 +32,14 @@ Tell = Callable[[str], None]
 class LiveAlerts:
     """All live alerts of a drill, through its rounds to their end."""
 
-    def __init__(self, profile: Profile, monitoring: Monitoring, for_s: Mapping[str, float]) -> None:
-        """:arg for_s: what each rule waits for when no drill is on (seconds), by alert."""
+    def __init__(
+        self, profile: Profile, monitoring: Monitoring, rules: Mapping[str, RuleRun], intervals: Mapping[str, float]
+    ) -> None:
+        """:arg rules: each alert's rule when no drill is on, ``intervals`` the seconds between its evaluations."""
         self._profile = profile
         self._monitoring = monitoring
-        self._for_s = for_s
+        self._deployed = rules
+        self._intervals = intervals
         self._since_us = utc_us()
         self._seen: list[tuple[LiveAlert, AlertSeen]] = []
         self._ignored: dict[str, list[Mapping[str, str]]] = {}
@@ -135,7 +138,8 @@ class LiveAlerts:
             expected_labels=alert.labels,
             fault=str(alert.fault),
             mode=alert.fault.mode,
-            for_s=self._for_s.get(alert.plan.name, 0.0),
+            for_s=self._deployed[alert.plan.name].duration_s if alert.plan.name in self._deployed else 0.0,
+            interval_s=self._intervals.get(alert.plan.name, 0.0),
             caused_us=held.injected_us,
             problems=list(held.problems),
         )

@@ -115,9 +115,10 @@ def _read(plain: Mapping[str, Any]) -> AlertPlan:
     ways = sum((mode is not None, synthetic is not None, undrilled is not None, always))
     if ways != 1:
         raise ValueError(f"{ways} ways to drill it, expected one")
+    labels = {**(plain.get("labels") or {}), **((synthetic or {}).get("labels") or {})}
     return AlertPlan(
         name=str(plain["name"]),
-        labels={str(key): str(value) for key, value in (plain.get("labels") or {}).items()},
+        labels={str(key): str(value) for key, value in labels.items()},
         of_service=bool(plain.get("of_service")),
         mode=None if mode is None else str(mode),
         hold_s=float(plain.get("hold_s") or 0.0),

@@ -19,7 +19,8 @@ class AlertSeen:
     """One alert: how it was brought about, what it did, and what keeps that from meaning anything (``problems``).
 
     ``others`` are label sets under which it fired that are not the expected ones. ``evaluation`` is what its expression
-    came to where it did not fire. ``caused_us`` bounds the fault's beginning, ``ended_us`` its end.
+    came to where it did not fire. ``for_s`` and ``interval_s`` (between evaluations) are those of the deployed rule,
+    ``drilled_for_s`` that of the drill. ``caused_us`` bounds the fault's beginning, ``ended_us`` its end.
     """
 
     name: str
@@ -29,6 +30,7 @@ class AlertSeen:
     fault: Optional[str] = None
     mode: Optional[str] = None
     for_s: float = 0.0
+    interval_s: float = 0.0
     drilled_for_s: float = 0.0
     caused_us: Optional[tuple[int, int]] = None
     ended_us: Optional[tuple[int, int]] = None
@@ -48,6 +50,7 @@ class AlertSeen:
             "fault": self.fault,
             "mode": self.mode,
             "for_s": self.for_s,
+            "interval_s": self.interval_s,
             "drilled_for_s": self.drilled_for_s,
             "expected_labels": dict(self.expected_labels),
             "caused_us": None if self.caused_us is None else list(self.caused_us),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ...core.errors import K2Error
-from ...platform.prometheus import RuleGroupRun, RuleRun
+from ...platform.prometheus_api import RuleGroupRun, RuleRun
 
 RULE_WAITS = ("for", "keep_firing_for", "interval")
 ROUTE_WAITS = ("group_wait", "group_interval", "repeat_interval")
@@ -42,6 +42,9 @@ def scaled_s(field: str, was_s: float, factor: float) -> float:
     """A wait by ``factor``: whole seconds, never longer than it was, and never as short as to be none."""
     if was_s == 0:
         return 0.0
+    if field == "repeat_interval":
+        # Hours as a rule: by any factor it would outlast the drill, which has to hear that an alert still fires.
+        return min(was_s, float(LEAST_S[field]))
     return min(was_s, max(float(LEAST_S[field]), float(round(was_s * factor))))
 
 
