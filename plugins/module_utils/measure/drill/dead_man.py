@@ -26,7 +26,8 @@ from .seen import FIRING
 
 # Beyond the limit: a look, and what an orderly stop takes.
 _BEYOND_S = 15.0
-_BACK_S = 60.0
+# Prometheus tells again of what fires once a minute.
+_BACK_S = 90.0
 _LOOK_S = 1.0
 
 

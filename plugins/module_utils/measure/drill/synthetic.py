@@ -25,6 +25,8 @@ from .seen import Occurrence, has_labels, occurrences, with_deliveries
 from .throwaway import INTERVAL_S, Throwaway, rule_of
 
 FIRE_S = 30.0
+# Nobody else is told by this Prometheus, so its waits may be shorter still than those of the platform's own.
+_SHORTER = 0.1
 OVER_S = 20.0
 _LOOK_S = 0.5
 _AT_ONCE_MS = 1_800_000
@@ -98,7 +100,7 @@ class _Batch:
     def run(self, throwaway: Throwaway) -> None:
         deadline = Deadline.after(FIRE_S + 2 * OVER_S + 60.0)
         with throwaway:
-            wanted = [rule_of(self._rules[one.plan.name], self._factor) for one in self._seen]
+            wanted = [rule_of(self._rules[one.plan.name], self._factor * _SHORTER) for one in self._seen]
             client = throwaway.start(wanted, deadline)
             self._compare(client)
             self._since_us = utc_us()
