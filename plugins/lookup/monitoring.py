@@ -11,7 +11,8 @@ version_added: 0.1.0
 short_description: What a server that watches the platform is given, from the catalogue of alerts
 description:
   - Puts the platform's names and numbers into the collection's catalogue of alerts and renders what one server needs.
-  - Nothing is written; M(k2.hardening.k2_monitoring_config) deploys the result, M(k2.hardening.k2_monitoring_info) proves it.
+  - Nothing is written. M(k2.hardening.k2_monitoring_config) deploys the result, M(k2.hardening.k2_monitoring_info)
+    proves it.
 options:
   _terms:
     description:

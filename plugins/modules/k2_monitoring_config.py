@@ -10,11 +10,11 @@ module: k2_monitoring_config
 short_description: Deploy the configuration of Prometheus or Alertmanager, verified or rolled back
 version_added: "0.1.0"
 description:
-  - Stages the directory with its changes, has the deployed version's own tool check the whole of it, moves each file into
-    place by renaming it, has the server read it, and asks the server's API whether it runs what was rendered.
+  - Stages the directory with its changes, has the deployed version's own tool check the whole of it, moves each file
+    into place by renaming it, has the server read it, and asks the server's API whether it runs what was rendered.
   - Where it does not, the old files are put back and loaded, and the task fails.
-  - Owns the files that it wrote, and only those. What it no longer has is removed; a file of somebody else in the way is
-    refused, but for the server's own configuration file, whose original comes back with O(state=absent).
+  - Owns the files that it wrote, and only those. What it no longer has is removed; a file of somebody else in the way
+    is refused, but for the server's own configuration file, whose original comes back with O(state=absent).
   - A run that was killed between the first and the last renaming is put back by the next one.
 author:
   - The k2.hardening authors (@k2-hardening)
@@ -60,7 +60,8 @@ options:
     type: dict
     default: {}
   verify_timeout:
-    description: Seconds that the server may take to run what was rendered; every rule is evaluated once before it counts.
+    description:
+      - Seconds that the server may take to run what was rendered; every rule is evaluated once before it counts.
     type: float
     default: 60
 attributes:

@@ -61,8 +61,7 @@ class Deployment:
         warnings = plan.warnings
         if self._checker.sees_everything:
             with tempfile.TemporaryDirectory(prefix="k2_hardening-") as place:
-                with self._tree.staged(request.files, plan, Path(place)) as stage:
-                    self._server.check(stage, self._checker, request.tests, request.expected)
+                self._check(request, plan, Path(place))
         else:
             warnings = (*warnings, "not checked by its tool: that is in a container and sees only the directory itself")
         return Outcome(plan.changes, diffs, warnings, reloaded=False, version="")
@@ -89,6 +88,10 @@ class Deployment:
         if plan.changes or request.files:
             self._tree.settle(request.files)
         return Outcome(plan.changes or reloaded or recovered, diffs, warnings, reloaded, version)
+
+    def _check(self, request: Request, plan: Plan, place: Path) -> None:
+        with self._tree.staged(request.files, plan, place) as stage:
+            self._server.check(stage, self._checker, request.tests, request.expected)
 
     def _make_live(self, request: Request, plan: Plan) -> bool:
         """Have the server run what is there; whether it had to be told."""
@@ -122,7 +125,7 @@ class Deployment:
                     f"after {request.verify_s:g} s the server does not run what was rendered",
                     expected="the same rules, targets and receivers, all healthy",
                     seen="; ".join(different[:_TOLD]) + more,
-                    action="a mounted file keeps its old inode: mount the directory; see that rule_files covers rules/*.yml",
+                    action="mount the directory, since a mounted file keeps its old inode; rule_files must cover rules/*.yml",
                 )
             time.sleep(_PAUSE_S)
 

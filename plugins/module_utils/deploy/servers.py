@@ -51,12 +51,15 @@ class PrometheusServer:
         run_tests(stage, checker, tests)
 
     def reload(self) -> None:
+        """See Server."""
         self._api.reload()
 
     def reachable(self) -> str:
+        """See Server."""
         return self._api.version()
 
     def differences(self, root: Path, expected: Expected) -> list[str]:
+        """See Server."""
         del root
         loaded = [rule for rule in self._api.rules() if rule.file.endswith(f"/{RULES_FILE}")]
         found = self._rules(loaded, expected.rules)
@@ -112,12 +115,15 @@ class AlertmanagerServer:
         run_routes(config, checker, expected)
 
     def reload(self) -> None:
+        """See Server."""
         self._api.reload()
 
     def reachable(self) -> str:
+        """See Server."""
         return self._api.version()
 
     def differences(self, root: Path, expected: Expected) -> list[str]:
+        """See Server."""
         succeeded, running = self._api.loaded()
         found = [] if succeeded else ["the last reload failed"]
         if (root / self._file).exists() and running != config_hash((root / self._file).read_bytes()):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A directory of configuration in which some files are ours and some are others'.
 
-Everything happens inside the directory and by renaming single files: a container that has the directory mounted sees each
-change, while a mounted file would keep its old inode. ``.k2_hardening/`` holds, besides the staged copy, what the files were
-before (``before/``, until a deployment is verified) and what we took the place of (``originals/``, until we leave).
+Everything happens inside the directory and by renaming single files: a container that has the directory mounted sees
+each change, while a mounted file would keep its old inode. ``.k2_hardening/`` holds, besides the staged copy, what the
+files were before (``before/``, until a deployment is verified) and what we took the place of (``originals/``, until we
+leave).
 """
 
 from __future__ import annotations

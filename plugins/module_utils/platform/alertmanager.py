@@ -45,6 +45,6 @@ class Alertmanager:
 
 
 def config_hash(content: bytes) -> int:
-    """The hash that Alertmanager tells of a configuration: six bytes of its MD5 (cmd/alertmanager, md5HashAsMetricValue)."""
+    """What Alertmanager tells of a configuration: six bytes of its MD5 (cmd/alertmanager, md5HashAsMetricValue)."""
     digest = hashlib.md5(content).digest()  # noqa: S324 - Alertmanager's choice; nothing is kept safe by it
     return int.from_bytes(digest[:_HASH_BYTES], "little")
