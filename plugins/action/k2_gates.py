@@ -11,12 +11,13 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import decide_drill
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import decide_drill, is_drill
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.baseline import read_baseline
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole import Recorded
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import decide_monitoring
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir
 
@@ -70,6 +71,8 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)
     if args["step"] == "S4":
-        return decide_drill(profile, args["facts"], scale)
+        if is_drill(args["facts"]):
+            return decide_drill(profile, args["facts"], scale)
+        return decide_monitoring(args["facts"], scale)
     baseline = read_baseline(Path(args["baseline"])) if args["baseline"] else None
     return decide_latency(profile, args["facts"], scale, baseline)

@@ -51,6 +51,7 @@ options:
         alerts told of the failure modes that the drill held, gates C(S3.<mode>.detection).
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
+      - For V(S4), C(prometheus) and C(alertmanager) are the results of M(k2.hardening.k2_monitoring_info) for each.
     type: dict
     required: true
   baseline:

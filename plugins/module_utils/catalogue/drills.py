@@ -8,12 +8,16 @@ from typing import Any, Optional
 
 from ..profile.failures import CRASH, all_modes
 from ..profile.model import FailureMode, Profile
-from .alert import PLACEHOLDER, Catalogue, DrillKind, RuleCase
+from .alert import PLACEHOLDER, Catalogue, DrillKind, RuleCase, duration, seconds
 from .parse import STEP_S
 from .rules import Rule, RuleSet, expanded
 
 # Metrics whose value is a Unix time are named so; promtool counts them from the beginning of a test.
 _TIME = "_time"
+# Thresholds in seconds are named so.
+_SECONDS = "_s"
+# A drill waits somewhat longer than its fault has to last.
+_BEYOND_S = 60.0
 
 
 def drill_plans(catalogue: Catalogue, rules: RuleSet, profile: Profile) -> list[dict[str, Any]]:
@@ -32,12 +36,28 @@ def _plan(catalogue: Catalogue, rules: Sequence[Rule], profile: Profile) -> dict
     if drill.kind is DrillKind.SYNTHETIC or mode is None:
         return {**_named(rules[0]), "synthetic": _synthetic(catalogue, rules[0], drill.reason or why_not)}
     rule = _of_mode(rules, mode)
+    lasts_s = max(drill.hold_s or 0.0, mode.duration_s)
+    longest_s = _longest_s(rule)
+    if drill.kind in (DrillKind.HELD, DrillKind.SCALED) and longest_s > lasts_s + _BEYOND_S:
+        why_not = f"{mode.name} would have to last {duration(round(longest_s))}"
+        return {**_named(rules[0]), "synthetic": _synthetic(catalogue, rules[0], why_not)}
     return {
         **_named(rule),
         "of_service": "service" not in rule.labels,
         "mode": mode.name,
-        "hold_s": max(drill.hold_s or 0.0, float(rule.for_s) if drill.kind is DrillKind.HELD else 0.0),
+        "hold_s": drill.hold_s or 0.0,
     }
+
+
+def _longest_s(rule: Rule) -> float:
+    """How long the cause of an alert has to last by its own numbers: those in seconds and those that are times."""
+    found = [0.0]
+    for name, text in rule.alert.thresholds.items():
+        if name.endswith(_SECONDS):
+            found.append(float(text))
+        elif text[-1:].isalpha():
+            found.append(float(seconds(text)))
+    return max(found)
 
 
 def _named(rule: Rule) -> dict[str, Any]:

@@ -22,6 +22,11 @@ MARK = "k2_drill"
 SKIPPED, FAILED = "drill_skipped", "drill_failed"
 
 
+def is_drill(facts: Mapping[str, Any]) -> bool:
+    """Whether facts of step S4 are those of a drill."""
+    return any(key in facts for key in ("drill", SKIPPED, FAILED))
+
+
 def decide_drill(profile: Profile, facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
     """S4.alert.<name> of each alert in ``facts["drill"]``, and S3.<mode>.detection of the modes that it held.
 
