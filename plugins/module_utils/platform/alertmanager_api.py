@@ -26,15 +26,15 @@ class AmAlert:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Which alerts a silence is about: those whose label has the value, or matches it as a regular expression."""
+    """Which alerts a silence is about: those whose label has the value (or has not, unless ``equal``)."""
 
     name: str
     value: str
-    regex: bool = False
+    equal: bool = True
 
     def to_plain(self) -> dict[str, Any]:
         """As Alertmanager takes it."""
-        return {"name": self.name, "value": self.value, "isRegex": self.regex, "isEqual": True}
+        return {"name": self.name, "value": self.value, "isRegex": False, "isEqual": self.equal}
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,9 @@ def test_a_service_that_was_not_broken_leaves_isolation_open() -> None:
 
 def test_detection_is_not_run_blocks_nothing_and_tells_what_health_checks_noticed() -> None:
     result = decide("detection", *both()).result
-    assert (result.verdict, result.spec.blocking, result.low, result.high) == (Verdict.NOT_RUN, False, 0.1, 0.4)
-    assert "alerts" in result.reason
+    assert (result.verdict, result.spec.blocking, result.measured) == (Verdict.NOT_RUN, False, None)
+    assert "alerts were not looked at" in result.reason
+    assert "the health checks noticed 0.1 .. 0.4 s after the fault" in result.reason
 
 
 def test_not_detected_is_never_zero() -> None:
