@@ -219,9 +219,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         "receiver": f"{sys.executable} -m k2lab.alert_receiver --data-dir {folder}/receiver"
         f" --http-port {ports['receiver']}",
     }
-    programs = "".join(
-        PROGRAM.format(name=name, command=commands[name], root=ROOT, folder=folder) for name in NAMES
-    )
+    programs = "".join(PROGRAM.format(name=name, command=commands[name], root=ROOT, folder=folder) for name in NAMES)
     early = Watched(folder, SupervisorRuntime.__new__(SupervisorRuntime), ports)
     early.write()
     with supervisord(programs) as bench:
