@@ -75,7 +75,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.plan im
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.request import DrillRequest
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 print("begins", flush=True)
-drill(parse_profile(json.loads(sys.argv[1])), read_plans(json.loads(sys.argv[2])), DrillRequest(fire_s=600), Path(sys.argv[3]))
+profile, plans = parse_profile(json.loads(sys.argv[1])), read_plans(json.loads(sys.argv[2]))
+drill(profile, plans, DrillRequest(fire_s=600), Path(sys.argv[3]))
 """
 
 

@@ -98,7 +98,9 @@ def test_what_a_fault_can_cause_is_live_and_few_rounds_are_enough(catalogue: Cat
     assert len(rounds) <= 3
     live = {alert.plan.name: alert.labels for each in rounds for alert in each.alerts}
     assert live["ServiceDown"]["service"] == "minio"
-    assert live["FeedHandlerDown"] | {"exchange": "binance", "service": "feed-handler-binance"} == live["FeedHandlerDown"]
+    assert (
+        live["FeedHandlerDown"] | {"exchange": "binance", "service": "feed-handler-binance"} == live["FeedHandlerDown"]
+    )
     assert {"ObjectStoreDown", "IcebergOffloadFailure", "MVProcessingDelay", "TargetDown"} <= set(live)
 
 

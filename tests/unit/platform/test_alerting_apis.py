@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.k2.hardening.plugins.module_utils.platform.alert_receiver import AlertReceiver, ReceiverUnreadable
+from ansible_collections.k2.hardening.plugins.module_utils.platform.alert_receiver import (
+    AlertReceiver,
+    ReceiverUnreadable,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager_api import AlertmanagerClient, Matcher
 from ansible_collections.k2.hardening.plugins.module_utils.platform.http_api import (
     ApiRefused,

@@ -99,10 +99,10 @@ class HeldFaults:
             return
         each.injected_us = (low_us, utc_us())
 
-    def end(self) -> None:
-        """End every fault, verify that nothing of it is left, and close its entry. Does nothing the second time."""
+    def end(self, only: Optional[Sequence[Held]] = None) -> None:
+        """End every fault (or these), verify that nothing is left of it, and close its entry; nothing the second time."""
         # The last first: where one lies on another, as two texts of one file do, the first has the original.
-        open_ones = [each for each in reversed(self.held) if each.guard is not None]
+        open_ones = [each for each in reversed(self.held if only is None else only) if each.guard is not None]
         for each in open_ones:
             low_us = utc_us()
             try:

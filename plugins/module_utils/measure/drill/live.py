@@ -51,37 +51,40 @@ class LiveAlerts:
         return tuple(seen for _, seen in self._seen)
 
     def run(self, each: DrillRound, faults: HeldFaults, fire_s: float, tell: Tell) -> None:
-        """Bring the faults of one round about, and hold them until all alerts arrived or ``fire_s`` beyond their time.
+        """Bring the faults of one round about, and hold each until its alerts arrived or ``fire_s`` beyond their time.
 
-        The faults are ended by ``faults.end()``, which is the caller's.
+        What is held then is ended by ``faults.end()``, which is the caller's.
         """
         hold_s = each.hold_s + fire_s
-        before = {
-            rule.name: [alert.labels for alert in rule.alerts]
-            for _, rule in self._monitoring.prometheus.alerting_rules()
-        }
+        before: dict[str, list[Mapping[str, str]]] = {}
+        for _, rule in self._monitoring.prometheus.alerting_rules():
+            before.setdefault(rule.name, []).extend(alert.labels for alert in rule.alerts)
         held = faults.bring_about([(str(fault), self._fault(fault, hold_s)) for fault in each.faults])
         by_fault = dict(zip(each.faults, held))
         own: list[tuple[LiveAlert, AlertSeen]] = []
         for alert in each.alerts:
-            self._ignored[alert.plan.name] = list(before.get(alert.plan.name, ()))
+            self._ignored[alert.plan.name] = before.get(alert.plan.name, [])
             own.append((alert, self._begun(alert, by_fault[alert.fault])))
         self._seen += own
         deadline = Deadline.after(hold_s)
         while not deadline.passed:
-            waiting = [seen.name for alert, seen in own if not seen.problems and not self._arrived(alert, seen)]
+            waiting = [(alert, seen) for alert, seen in own if not seen.problems and not self._arrived(alert, seen)]
             if not waiting:
                 break
-            what = f"held: {', '.join(map(str, each.faults))}; waiting for {', '.join(waiting)}"
+            # A fault goes on no longer than its own alerts need it: what it brought about takes its time to fade.
+            needed = {alert.fault for alert, _ in waiting}
+            faults.end([one for fault, one in by_fault.items() if fault not in needed])
+            names = ", ".join(seen.name for _, seen in waiting)
+            what = f"held: {', '.join(sorted(map(str, needed)))}; waiting for {names}"
             tell(f"{what}, {deadline.remaining():.0f} s left")
             self._take_in_values()
             time.sleep(LOOK_S)
         self._take_in_values()
         rules = [rule for _, rule in self._monitoring.prometheus.alerting_rules()]
         for alert, seen in own:
-            rule = first_rule([one for one in rules if one.name == alert.plan.name], alert.labels)
-            if rule is not None and not self._arrived(alert, seen):
-                seen.evaluation = evaluation_of(self._monitoring.prometheus, rule)
+            fitting = first_rule([one for one in rules if one.name == alert.plan.name], alert.labels)
+            if fitting is not None and not self._arrived(alert, seen):
+                seen.evaluation = evaluation_of(self._monitoring.prometheus, fitting)
 
     def ended(self, each: DrillRound, held: Sequence[Held]) -> None:
         """Note when the faults of a round were ended."""
