@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is watched, shown and written up of each failure mode: the matrix of alerts, panels and runbooks, with its holes."""
+"""What is watched, shown and written up of each failure mode: alerts, panels and runbooks, and the holes."""
 
 from __future__ import annotations
 

@@ -102,6 +102,7 @@ def _since(moment_us: Optional[int], zero_us: Optional[int]) -> str:
 def _switch(seen: Mapping[str, Any]) -> str:
     if seen["noticed_us"] is None or seen["cut_us"] is None:
         return f"{seen['alert']}: its absence was not noticed"
-    text = f"{seen['alert']}: {seen['cut']}; its absence was noticed {_since(seen['noticed_us'], seen['cut_us'])} s later"
+    noticed = _since(seen["noticed_us"], seen["cut_us"])
+    text = f"{seen['alert']}: {seen['cut']}; its absence was noticed {noticed} s later"
     text += f" (after {seen['within_s']:g} s without it)"
     return text + (f", and it came again at {_since(seen['back_us'], seen['cut_us'])} s" if seen["back_us"] else "")

@@ -70,7 +70,8 @@ def test_live_and_synthetic_are_counted_apart() -> None:
     assert [row.kind for row in found.rows] == ["live fault", "synthetic series", "not drilled"]
     assert found.rows[1].cause == "nobody fills a disk"
     assert found.switch == (
-        "Watchdog: stop alertmanager; its absence was noticed 31.0 s later (after 30 s without it), and it came again at 60.0 s"
+        "Watchdog: stop alertmanager; its absence was noticed 31.0 s later (after 30 s without it), "
+        "and it came again at 60.0 s"
     )
 
 

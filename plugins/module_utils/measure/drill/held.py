@@ -100,7 +100,7 @@ class HeldFaults:
         each.injected_us = (low_us, utc_us())
 
     def end(self, only: Optional[Sequence[Held]] = None) -> None:
-        """End every fault (or these), verify that nothing is left of it, and close its entry; nothing the second time."""
+        """End every fault (or these), verify that nothing is left, and close its entry; nothing the second time."""
         # The last first: where one lies on another, as two texts of one file do, the first has the original.
         open_ones = [each for each in reversed(self.held if only is None else only) if each.guard is not None]
         for each in open_ones:

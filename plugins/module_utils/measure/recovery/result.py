@@ -72,7 +72,8 @@ class FailureResult:
     ``zero`` is "injection" or "heal"; ``plan``, ``proof``, ``drain``, ``cold`` and ``events`` are already plain.
     ``platform`` is the recovery over the lanes that must be well again. ``recovery`` is None where it is not known;
     that it was not before ``at_least_s`` still is. ``undone_before`` is what earlier runs had left and was undone
-    first. ``alerts`` are those that told of it, ``silence`` what kept people from being woken. ``problems`` are the reasons why nothing can be decided, ``error`` what ended the measurement early.
+    first. ``alerts`` are those that told of it, ``silence`` is what kept people from being woken. ``problems`` are the
+    reasons why nothing can be decided, ``error`` what ended the measurement early.
     """
 
     mode: str
