@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a dashboard's file and a platform's names and numbers to Grafana's classic JSON model.
+
+A panel whose metric the platform does not have is left out, and so is a dashboard without panels: both are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.errors import K2Error
+from ..core.suggest import did_you_mean
+from ..measure.dashboards.model import Allowed
+from .dashboard import GIVEN, PLACEHOLDER, DashboardFile, Kind, PanelSpec, Query
+from .panel_json import SOURCE, Built, panel_json, row_json
+
+_COLUMNS = 24
+_SCHEMA = 38  # of Grafana 10.0; later ones migrate it as they read it
+_TAG = "k2-hardening"
+
+
+class UnknownName(K2Error):  # noqa: N818 - see core.errors
+    """A dashboard's file names a metric or a number that nothing gives."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What placeholders stand for on one platform.
+
+    ``metrics`` has the series of each metric that the platform has; ``known`` all metrics there may be; ``numbers`` has
+    thresholds and budgets; ``services`` what ``each: service`` gives, by service.
+    """
+
+    metrics: Mapping[str, str]
+    known: frozenset[str]
+    numbers: Mapping[str, str]
+    services: Mapping[str, Mapping[str, str]]
+    source_uid: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A panel that the platform cannot have, and why."""
+
+    panel: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BuiltDashboard:
+    """A dashboard for one platform; ``panels`` counts those that ask something."""
+
+    uid: str
+    title: str
+    model: Mapping[str, Any]
+    panels: int
+    allowed: tuple[Allowed, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def build(file: DashboardFile, names: Names, links: Sequence[tuple[str, str]]) -> BuiltDashboard:
+    """The dashboard; ``links`` are (uid, title) of all, for one to lead to the others.
+
+    :raises UnknownName: a placeholder stands for nothing.
+    """
+    left_out: list[LeftOut] = []
+    rows = []
+    for row in file.rows:
+        panels = [built for spec in row.panels if (built := _built(file, spec, names, left_out)) is not None]
+        if panels:
+            rows.append((row, panels))
+    shown = [built for _, panels in rows for built in panels]
+    asking = [built for built in shown if built.spec.kind is not Kind.TEXT]
+    return BuiltDashboard(
+        uid=file.uid,
+        title=file.title,
+        model=_model(file, names, [*_placed(rows)], links),
+        panels=len(asking),
+        allowed=tuple(Allowed(file.uid, each.spec.title, each.spec.empty) for each in asking if each.spec.empty),
+        left_out=tuple(left_out),
+    )
+
+
+def _built(file: DashboardFile, spec: PanelSpec, names: Names, left_out: list[LeftOut]) -> Built | None:
+    missing = sorted(_metrics(spec, names) - set(names.metrics))
+    if missing:
+        left_out.append(LeftOut(spec.title, f"the platform has no metric {', '.join(missing)} (k2_metric_names)"))
+        return None
+    where = f"dashboard {file.uid}, panel {spec.title!r}"
+    values = {**names.numbers, **names.metrics}
+    queries = [pair for query in spec.queries for pair in _asked(query, values, names, where)]
+    if spec.queries and not queries:
+        left_out.append(LeftOut(spec.title, "no service of the profile has a budget"))
+        return None
+    unset = [step.start for step in spec.steps if isinstance(step.start, str) and step.start[2:-2] not in values]
+    if unset and all(str(start)[2:-2].startswith("budget_") for start in unset):
+        # Without a budget for the whole platform there is no line to draw, and all else is the same.
+        spec = replace(spec, steps=tuple(s for s in spec.steps if s.start not in unset), threshold_line=False)
+    steps = [
+        (float(_put(step.start, values, where)) if isinstance(step.start, str) else step.start, step.color)
+        for step in spec.steps
+    ]
+    return Built(spec, tuple(queries), tuple(steps), _put(spec.text, values, where))
+
+
+def _metrics(spec: PanelSpec, names: Names) -> set[str]:
+    return {name for query in spec.queries for name in PLACEHOLDER.findall(query.expr) if name in names.known}
+
+
+def _asked(query: Query, values: Mapping[str, str], names: Names, where: str) -> Iterator[tuple[str, str]]:
+    if query.each is None:
+        yield _put(query.expr, values, where), _put(query.legend, values, where)
+        return
+    for given in names.services.values():
+        if all(key in given for key in GIVEN[query.each] if f"[[{key}]]" in query.expr):
+            yield _put(query.expr, {**values, **given}, where), _put(query.legend, {**values, **given}, where)
+
+
+def _put(text: str, values: Mapping[str, str], where: str) -> str:
+    for name in PLACEHOLDER.findall(text):
+        if name not in values:
+            raise UnknownName(f"{where}: [[{name}]] stands for nothing", seen=did_you_mean(name, values))
+    return PLACEHOLDER.sub(lambda found: values[found.group(1)], text)
+
+
+def _placed(rows: Sequence[tuple[Any, Sequence[Built]]]) -> Iterator[dict[str, Any]]:
+    """Rows and panels with ids and places: from left to right, and on a new line where the page ends."""
+    number, y = 1, 0
+    for row, panels in rows:
+        x = height = 0
+        title_number, title_y = number, y
+        number, y = number + 1, y + 1
+        placed = []
+        for built in panels:
+            width = built.spec.width
+            if x + width > _COLUMNS:
+                x, y, height = 0, y + height, 0
+            placed.append(panel_json(built, number, {"h": built.spec.height, "w": width, "x": x, "y": y}))
+            number, x, height = number + 1, x + width, max(height, built.spec.height)
+        yield row_json(row.title, title_number, title_y, row.collapsed, placed)
+        if row.collapsed:
+            y = title_y + 1
+        else:
+            yield from placed
+            y += height
+
+
+def _model(
+    file: DashboardFile, names: Names, panels: list[dict[str, Any]], links: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    return {
+        "uid": file.uid,
+        "title": file.title,
+        "description": file.description,
+        "tags": [_TAG],
+        "schemaVersion": _SCHEMA,
+        "editable": False,
+        "graphTooltip": 1,
+        "time": {"from": f"now-{file.window}", "to": "now"},
+        "timezone": "utc",
+        "refresh": file.refresh,
+        "links": [
+            {"type": "link", "title": title, "url": f"/d/{uid}", "keepTime": True, "targetBlank": False}
+            for uid, title in links
+            if uid != file.uid
+        ],
+        "annotations": {"list": []},
+        "templating": {"list": _variables(file, names)},
+        "panels": panels,
+    }
+
+
+def _variables(file: DashboardFile, names: Names) -> list[dict[str, Any]]:
+    """The data source, and the exchanges where panels ask by them."""
+    source = {
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {"selected": True, "text": names.source_uid, "value": names.source_uid},
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "refresh": 1,
+        "regex": "",
+    }
+    if not file.by_exchange or "trades_received" not in names.metrics:
+        return [source]
+    query = f"label_values({names.metrics['trades_received']}, exchange)"
+    exchange = {
+        "name": "exchange",
+        "label": "Exchange",
+        "type": "query",
+        "datasource": SOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": "exchange"},
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "includeAll": True,
+        "multi": True,
+        "hide": 0,
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+    }
+    return [source, exchange]
