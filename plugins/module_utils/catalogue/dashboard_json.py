@@ -12,7 +12,6 @@ from typing import Any
 
 from ..core.errors import K2Error
 from ..core.suggest import did_you_mean
-from ..measure.dashboards.model import Allowed
 from .dashboard import GIVEN, PLACEHOLDER, DashboardFile, Kind, PanelSpec, Query
 from .panel_json import SOURCE, Built, panel_json, row_json
 
@@ -50,13 +49,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class BuiltDashboard:
-    """A dashboard for one platform; ``panels`` counts those that ask something."""
+    """A dashboard for one platform.
+
+    ``panels`` counts those that ask something; ``may_be_empty`` has titles of panels and why each may show nothing.
+    """
 
     uid: str
     title: str
     model: Mapping[str, Any]
     panels: int
-    allowed: tuple[Allowed, ...]
+    may_be_empty: tuple[tuple[str, str], ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -78,7 +80,7 @@ def build(file: DashboardFile, names: Names, links: Sequence[tuple[str, str]]) -
         title=file.title,
         model=_model(file, names, [*_placed(rows)], links),
         panels=len(asking),
-        allowed=tuple(Allowed(file.uid, each.spec.title, each.spec.empty) for each in asking if each.spec.empty),
+        may_be_empty=tuple((each.spec.title, each.spec.empty) for each in asking if each.spec.empty),
         left_out=tuple(left_out),
     )
 

@@ -11,17 +11,14 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Optional, Union
 
-MASK = "********"
+from .alerting import Alerting
+from .secret import MASK, secret
+
 # What ``tier`` of a service says where records pass it on their way to the candles.
 HOT = "hot"
-
-
-def secret() -> Any:
-    """A dataclass field that never appears in a repr, a digest or evidence."""
-    return field(repr=False, metadata={"secret": True})
 
 
 class Scale(enum.Enum):
@@ -497,15 +494,6 @@ class FailureMode:
     affects: tuple[str, ...]
     affects_exchanges: Optional[tuple[str, ...]]
     not_applicable: Optional[str]
-
-
-@dataclass(frozen=True)
-class Alerting:
-    """``k2_alerting``: where rules are evaluated, routed and shown."""
-
-    prometheus_url: Optional[str]
-    alertmanager_url: Optional[str]
-    grafana_url: Optional[str]
 
 
 @dataclass(frozen=True)

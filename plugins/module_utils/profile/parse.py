@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import K2Error
+from .alerting import read_alerting
 from .model import Profile, RuntimeKind
 from .reader import Node, Problem
 from .references import check_references
 from .sections import (
-    read_alerting,
     read_broker,
     read_budget,
     read_clickhouse,

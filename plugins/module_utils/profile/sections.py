@@ -11,7 +11,6 @@ from typing import Optional, TypeVar
 from .model import (
     DEFAULT_SEGMENTS,
     HOT,
-    Alerting,
     Broker,
     Budget,
     Catalog,
@@ -365,15 +364,6 @@ def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) ->
         affects=node.texts("affects"),
         affects_exchanges=node.texts("affects_exchanges") if node.has("affects_exchanges") else None,
         not_applicable=node.opt_text("not_applicable"),
-    )
-
-
-def read_alerting(node: Node) -> Alerting:
-    """``k2_alerting``."""
-    return Alerting(
-        prometheus_url=node.opt_url("prometheus_url"),
-        alertmanager_url=node.opt_url("alertmanager_url"),
-        grafana_url=node.opt_url("grafana_url"),
     )
 
 
