@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dashboard as its file describes it: rows of panels, each one query or a few; no positions, no ids, no JSON.
 
-``[[name]]`` in an expression stands for a metric by the engine's name, ``[[Alert.threshold]]`` for a number of an alert,
+``[[name]]`` in an expression stands for a metric by the engine's name, ``[[Alert.threshold]]`` for an alert's number,
 and ``[[key]]`` for what ``each`` gives.
 """
 
@@ -59,13 +59,9 @@ class Kind(enum.Enum):
 
 
 class Each(enum.Enum):
-    """What a query is asked once for each of: services with a budget, or exchanges."""
+    """What a query is asked once for each of: services, with service, cpus and memory_bytes of their budget."""
 
     SERVICE = "service"
-
-
-# The placeholders that each gives.
-GIVEN = {Each.SERVICE: ("service", "cpus", "memory_bytes")}
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PanelSpec:
-    """A panel. ``min_step`` is how often its data are scraped where that is seldom; ``empty`` why it may show nothing."""
+    """A panel. ``min_step``: how often its data are scraped where that is seldom; ``empty``: why it may be empty."""
 
     title: str
     kind: Kind

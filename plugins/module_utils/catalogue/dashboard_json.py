@@ -6,14 +6,15 @@ A panel whose metric the platform does not have is left out, and so is a dashboa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Optional
 
 from ..core.errors import K2Error
 from ..core.suggest import did_you_mean
-from .dashboard import GIVEN, PLACEHOLDER, DashboardFile, Kind, PanelSpec, Query
+from .dashboard import PLACEHOLDER, DashboardFile, Kind, PanelSpec, Query
 from .panel_json import SOURCE, Built, panel_json, row_json
+from .platform_names import Names
 
 _COLUMNS = 24
 _SCHEMA = 38  # of Grafana 10.0; later ones migrate it as they read it
@@ -22,21 +23,6 @@ _TAG = "k2-hardening"
 
 class UnknownName(K2Error):  # noqa: N818 - see core.errors
     """A dashboard's file names a metric or a number that nothing gives."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """What placeholders stand for on one platform.
-
-    ``metrics`` has the series of each metric that the platform has; ``known`` all metrics there may be; ``numbers`` has
-    thresholds and budgets; ``services`` what ``each: service`` gives, by service.
-    """
-
-    metrics: Mapping[str, str]
-    known: frozenset[str]
-    numbers: Mapping[str, str]
-    services: Mapping[str, Mapping[str, str]]
-    source_uid: str
 
 
 @dataclass(frozen=True)
@@ -85,39 +71,39 @@ def build(file: DashboardFile, names: Names, links: Sequence[tuple[str, str]]) -
     )
 
 
-def _built(file: DashboardFile, spec: PanelSpec, names: Names, left_out: list[LeftOut]) -> Built | None:
-    missing = sorted(_metrics(spec, names) - set(names.metrics))
-    if missing:
-        left_out.append(LeftOut(spec.title, f"the platform has no metric {', '.join(missing)} (k2_metric_names)"))
+def _built(file: DashboardFile, spec: PanelSpec, names: Names, left_out: list[LeftOut]) -> Optional[Built]:
+    reasons = {names.absent[name]: None for name in _placeholders(spec) if name in names.absent}
+    if reasons:
+        left_out.append(LeftOut(spec.title, "; ".join(reasons)))
         return None
     where = f"dashboard {file.uid}, panel {spec.title!r}"
-    values = {**names.numbers, **names.metrics}
-    queries = [pair for query in spec.queries for pair in _asked(query, values, names, where)]
+    queries = [pair for query in spec.queries for pair in _asked(query, names, where)]
     if spec.queries and not queries:
         left_out.append(LeftOut(spec.title, "no service of the profile has a budget"))
         return None
-    unset = [step.start for step in spec.steps if isinstance(step.start, str) and step.start[2:-2] not in values]
-    if unset and all(str(start)[2:-2].startswith("budget_") for start in unset):
-        # Without a budget for the whole platform there is no line to draw, and all else is the same.
-        spec = replace(spec, steps=tuple(s for s in spec.steps if s.start not in unset), threshold_line=False)
+    # Without the number there is no line to draw; the panel is as good without.
+    drawn = [step for step in spec.steps if not isinstance(step.start, str) or step.start[2:-2] not in names.absent]
+    if len(drawn) < len(spec.steps):
+        spec = replace(spec, threshold_line=spec.threshold_line and len(drawn) > 1)
     steps = [
-        (float(_put(step.start, values, where)) if isinstance(step.start, str) else step.start, step.color)
-        for step in spec.steps
+        (float(_put(step.start, names.values, where)) if isinstance(step.start, str) else step.start, step.color)
+        for step in drawn
     ]
-    return Built(spec, tuple(queries), tuple(steps), _put(spec.text, values, where))
+    return Built(spec, tuple(queries), tuple(steps), _put(spec.text, names.values, where))
 
 
-def _metrics(spec: PanelSpec, names: Names) -> set[str]:
-    return {name for query in spec.queries for name in PLACEHOLDER.findall(query.expr) if name in names.known}
+def _placeholders(spec: PanelSpec) -> list[str]:
+    return [name for query in spec.queries for name in PLACEHOLDER.findall(query.expr)]
 
 
-def _asked(query: Query, values: Mapping[str, str], names: Names, where: str) -> Iterator[tuple[str, str]]:
-    if query.each is None:
+def _asked(query: Query, names: Names, where: str) -> Iterator[tuple[str, str]]:
+    given: Iterable[Mapping[str, str]] = [{}] if query.each is None else names.services.values()
+    for own in given:
+        values = {**names.values, **own}
+        # A service whose budget does not speak of this is not held against it.
+        if query.each is not None and any(key not in values for key in PLACEHOLDER.findall(query.expr)):
+            continue
         yield _put(query.expr, values, where), _put(query.legend, values, where)
-        return
-    for given in names.services.values():
-        if all(key in given for key in GIVEN[query.each] if f"[[{key}]]" in query.expr):
-            yield _put(query.expr, {**values, **given}, where), _put(query.legend, {**values, **given}, where)
 
 
 def _put(text: str, values: Mapping[str, str], where: str) -> str:
@@ -188,9 +174,10 @@ def _variables(file: DashboardFile, names: Names) -> list[dict[str, Any]]:
         "refresh": 1,
         "regex": "",
     }
-    if not file.by_exchange or "trades_received" not in names.metrics:
+    metric = names.values.get("trades_received")
+    if not file.by_exchange or metric is None:
         return [source]
-    query = f"label_values({names.metrics['trades_received']}, exchange)"
+    query = f"label_values({metric}, exchange)"
     exchange = {
         "name": "exchange",
         "label": "Exchange",

@@ -96,10 +96,8 @@ def _field(built: Built, color: str) -> dict[str, Any]:
         "mappings": _mappings(spec),
         "noValue": "no data",
     }
-    for key, value in (("decimals", spec.decimals), ("min", spec.floor), ("max", spec.ceiling)):
-        if value is not None:
-            defaults[key] = value
-    return defaults
+    bounds = {"decimals": spec.decimals, "min": spec.floor, "max": spec.ceiling}
+    return defaults | {key: value for key, value in bounds.items() if value is not None}
 
 
 def _mappings(spec: PanelSpec) -> list[dict[str, Any]]:

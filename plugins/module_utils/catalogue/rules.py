@@ -107,7 +107,9 @@ def _problems(catalogue: Catalogue, profile: Profile) -> list[Problem]:
             if name in catalogue.alerts:
                 known = catalogue.alerts[name].thresholds
                 problems += _unknown(f"k2_alerting.thresholds.{name}", values, known, "a threshold of the alert")
-    histograms = {segment.histogram for segment in profile.load.segments if segment.histogram} if profile.load else set()
+    histograms = (
+        {segment.histogram for segment in profile.load.segments if segment.histogram} if profile.load else set()
+    )
     known_metrics = {*catalogue.metrics, *histograms}
     return problems + _unknown("k2_metric_names", profile.metric_names, known_metrics, "a metric of the catalogue")
 

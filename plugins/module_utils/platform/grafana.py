@@ -290,6 +290,8 @@ class GrafanaClient:
                 seen=f"HTTP {status} as {self._who()}: {start}",
                 action="check k2_grafana_username and its password, or k2_grafana_token",
             )
+        if not text and status < http.HTTPStatus.MULTIPLE_CHOICES:
+            return {}  # as after a folder is deleted
         try:
             answer: object = json.loads(text)
         except ValueError as error:

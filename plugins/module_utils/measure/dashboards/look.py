@@ -47,7 +47,7 @@ def look_at(client: GrafanaClient, look: Look) -> tuple[DashboardResult, ...]:
     seen: set[Allowed] = set()
     results = tuple(_dashboard(client, uid, look, sources, seen) for uid in look.uids)
     whole = {result.uid for result in results if result.error is None}
-    unknown = [entry for entry in look.allowed if entry not in seen and (entry.dashboard in whole or not look.uids)]
+    unknown = [entry for entry in look.allowed if entry not in seen and entry.dashboard in whole]
     if unknown:
         entry = unknown[0]
         names = [panel.title for result in results if result.uid == entry.dashboard for panel in result.panels]
@@ -57,6 +57,19 @@ def look_at(client: GrafanaClient, look: Look) -> tuple[DashboardResult, ...]:
             action="correct the entry, or remove it",
         )
     return results
+
+
+def source_problems(client: GrafanaClient) -> list[dict[str, Optional[str]]]:
+    """Each data source, and why it cannot be queried; of kinds that have no such question nothing is said."""
+    return [
+        {
+            "uid": source.uid,
+            "name": source.name,
+            "type": source.type,
+            "problem": client.data_source_health(source.uid) if source.type == "prometheus" else None,
+        }
+        for source in client.data_sources()
+    ]
 
 
 def digest(model: Mapping[str, Any]) -> str:

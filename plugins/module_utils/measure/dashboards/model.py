@@ -105,3 +105,38 @@ class DashboardResult:
     error: Optional[str]
     panels: tuple[PanelResult, ...]
     unneeded: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as a module returns it and a verdict reads it."""
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "version": self.version,
+            "digest": self.digest,
+            "error": self.error,
+            "unneeded": list(self.unneeded),
+            "panels": [
+                {
+                    "id": panel.id,
+                    "title": panel.title,
+                    "row": panel.row,
+                    "type": panel.type,
+                    "class": str(panel.result),
+                    "well": panel.is_well,
+                    "allowed": panel.allowed,
+                    "queries": [
+                        {
+                            "ref": query.ref,
+                            "expression": query.expression,
+                            "class": str(query.result),
+                            "frames": query.frames,
+                            "rows": query.rows,
+                            "numbers": query.numbers,
+                            "error": query.error,
+                        }
+                        for query in panel.queries
+                    ],
+                }
+                for panel in self.panels
+            ],
+        }
