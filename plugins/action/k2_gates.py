@@ -16,10 +16,11 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure impor
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole import Recorded
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import decide_monitoring
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir
 
-STEPS = ("S0", "S1", "S3")
+STEPS = ("S0", "S1", "S3", "S4")
 
 
 class ActionModule(ActionBase):
@@ -68,5 +69,7 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
     if args["step"] == "S3":
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)
+    if args["step"] == "S4":
+        return decide_monitoring(args["facts"], scale)
     baseline = read_baseline(Path(args["baseline"])) if args["baseline"] else None
     return decide_latency(profile, args["facts"], scale, baseline)

@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1, S3]
+    choices: [S0, S1, S3, S4]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -48,6 +48,7 @@ options:
         over all of them.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
+      - For V(S4), C(prometheus) and C(alertmanager) are the results of M(k2.hardening.k2_monitoring_info) for each.
     type: dict
     required: true
   baseline:

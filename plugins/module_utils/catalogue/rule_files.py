@@ -49,7 +49,9 @@ def rule_files(rules: RuleSet) -> dict[str, str]:
 
 def test_files(rules: RuleSet) -> dict[str, str]:
     """The files that ``promtool test rules`` reads, by path."""
-    return {TESTED: text_of(alert_groups(rules.tested)), TESTS: text_of(test_document(rules.tested))}
+    # Of an alert with several rules, for other exchanges or jobs, the others would fire in the tests of the first.
+    first = tuple({rule.name: rule for rule in reversed(rules.tested)}.values())[::-1]
+    return {TESTED: text_of(alert_groups(first)), TESTS: text_of(test_document(first))}
 
 
 def group_of(rule: Rule) -> str:
@@ -80,12 +82,9 @@ def _plain(rule: Rule) -> dict[str, Any]:
 
 
 def test_document(rules: Iterable[Rule]) -> dict[str, Any]:
-    """promtool's tests: three cases for each alert, on the first of its rules."""
-    first: dict[str, Rule] = {}
-    for rule in rules:
-        first.setdefault(rule.name, rule)
+    """Tests for promtool: three cases for each rule."""
     tests = []
-    for rule in first.values():
+    for rule in rules:
         cases = rule.alert.cases
         for name, case in (("fires", cases.fires), ("below", cases.below), ("absent", cases.absent)):
             if case is not None:

@@ -59,9 +59,18 @@ class RuleSet:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that must exist on the platform: all that is read and not computed by a rule of this set."""
-        expressions = [each.expr for each in (*self.recordings, *self.rules)]
-        names = {name for expression in expressions for name in metric_names(expression)}
-        return tuple(sorted(name for name in names if name not in {each.record for each in self.recordings}))
+        return tuple(self.readers)
+
+    @property
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        """Those metrics, each with the alerts that read it, be it by a recording rule."""
+        recorded = {each.record: metric_names(each.expr) for each in self.recordings}
+        found: dict[str, dict[str, None]] = {}
+        for rule in self.rules:
+            for name in metric_names(rule.expr):
+                for metric in recorded.get(name, (name,)):
+                    found.setdefault(metric, {})[rule.name] = None
+        return {metric: tuple(found[metric]) for metric in sorted(found)}
 
 
 def rules_of(catalogue: Catalogue, profile: Profile) -> RuleSet:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Putting monitoring there: staged, checked, verified, taken back where it does not hold, and only what is ours."""
+"""What this tool owns beside others': staged, checked, swapped, verified, and put back where that fails."""

@@ -207,10 +207,15 @@ Probe = Union[HttpProbe, TcpProbe, SqlProbe, CommandProbe]
 
 @dataclass(frozen=True)
 class Metrics:
-    """Where a service's Prometheus metrics are and the job that scrapes them."""
+    """Where a service's Prometheus metrics are and the job that scrapes them.
+
+    ``scraped_at`` is the same address as Prometheus reaches it, ``interval`` a Prometheus duration.
+    """
 
     url: str
     job: str
+    scraped_at: Optional[str] = None
+    interval: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Optional, TypeVar
 
+from .alerting import DURATION
 from .model import (
     DEFAULT_SEGMENTS,
     HOT,
@@ -133,7 +134,12 @@ def _read_resources(node: Node) -> Resources:
 
 
 def _read_metrics(node: Node) -> Metrics:
-    return Metrics(url=node.url("url"), job=node.text("job"))
+    return Metrics(
+        url=node.url("url"),
+        job=node.text("job"),
+        scraped_at=node.opt_url("scraped_at"),
+        interval=node.opt_text("interval", pattern=DURATION, what="a duration such as 30s or 5m"),
+    )
 
 
 def _read_probe(node: Node) -> Optional[Probe]:

@@ -19,6 +19,7 @@ STEPS = {
     "S0": "Preflight: is the platform healthy enough to test?",
     "S1": "Latency: how long does a trade take to its candles, under load?",
     "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
+    "S4": "Monitoring: does an alert tell of each failure, and reach whom it should?",
 }
 # The milestone over all failure modes: no recovery takes as long as this.
 MTTR_S = 30.0
@@ -169,6 +170,35 @@ def mttr_gate() -> GateSpec:
     return GateSpec(f"S3.mttr_{MTTR_S:g}s", title, Op.LT, MTTR_S, "s")
 
 
+def rules_gate() -> GateSpec:
+    """S4: the rules that Prometheus evaluates are those of the catalogue."""
+    return GateSpec(
+        "S4.rules", "Alerting rules and targets that Prometheus does not run as rendered", Op.EQ, 0, "rules"
+    )
+
+
+def rule_tests_gate() -> GateSpec:
+    """S4: the rules' tests hold, and would not if a threshold were another."""
+    return GateSpec("S4.rule_tests", "Rule tests that fail, or do not notice a moved threshold", Op.EQ, 0, "tests")
+
+
+def metrics_gate() -> GateSpec:
+    """S4: what the rules read is there."""
+    return GateSpec("S4.metrics_exist", "Metrics that a rule reads and nothing exports", Op.EQ, 0, "metrics")
+
+
+def alertmanager_gate() -> GateSpec:
+    """S4: alerts find their way."""
+    title = "Problems of Alertmanager's configuration and of the way of each alert"
+    return GateSpec("S4.alertmanager", title, Op.EQ, 0, "problems")
+
+
+def monitoring_gates(profile: Profile) -> tuple[GateSpec, ...]:
+    """The gates of step S4."""
+    del profile
+    return (rules_gate(), rule_tests_gate(), metrics_gate(), alertmanager_gate())
+
+
 def failure_gates(profile: Profile, mode: FailureMode) -> tuple[GateSpec, ...]:
     """The gates of step S3 of one failure mode; a crash that the profile does not list has its recovery alone."""
     if is_implied_crash(profile, mode):
@@ -198,6 +228,7 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
+        *monitoring_gates(profile),
     )
 
 
@@ -214,6 +245,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
     if profile.orchestrator is None:
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
     absent |= _absent_failures(profile)
+    absent |= _absent_monitoring(profile)
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:
@@ -240,4 +272,18 @@ def _absent_failures(profile: Profile) -> dict[str, str]:
         absent |= {step_audit_gate().id: none, mttr_gate().id: none}
     elif profile.broker is None:
         absent[step_audit_gate().id] = "the profile has no k2_broker: there is no ledger of records"
+    return absent
+
+
+def _absent_monitoring(profile: Profile) -> dict[str, str]:
+    """The gates of step S4 that the platform cannot have, by id, and why."""
+    absent: dict[str, str] = {}
+    alerting = profile.alerting
+    if alerting is None or alerting.prometheus_url is None or alerting.prometheus is None:
+        reason = "k2_alerting does not say where Prometheus is and where its configuration lies"
+        absent |= {spec.id: reason for spec in (rules_gate(), rule_tests_gate(), metrics_gate())}
+    if alerting is None or alerting.alertmanager_url is None or alerting.alertmanager is None:
+        absent[alertmanager_gate().id] = (
+            "k2_alerting does not say where Alertmanager is and where its configuration lies"
+        )
     return absent

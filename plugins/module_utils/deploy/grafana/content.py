@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ...core.errors import K2Error
-from ...measure.dashboards.look import digest
-from ...measure.dashboards.panels import BadDashboard, panels
+from ...platform.grafana_model import BadDashboard, digest, panels
 
 # By which people, and this tool where its manifest is lost, know what it put there.
 TAG = "k2-hardening"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...measure.dashboards.look import digest
+from ...platform.grafana_model import digest
 from ...platform.grafana import Found, GrafanaClient, NoSuchThing, Stored
 from .content import TAG, BadContent, Content
 from .manifest import Manifest

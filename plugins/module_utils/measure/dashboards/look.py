@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -12,8 +10,8 @@ from typing import Any, Optional
 from ...core.errors import K2Error
 from ...core.suggest import did_you_mean
 from ...platform.grafana import Answer, DataSource, GrafanaClient, GrafanaRefused, GrafanaUnreachable, NoSuchThing
-from .model import SEVERITY, Allowed, DashboardResult, Panel, PanelClass, PanelResult, QueryResult
-from .panels import BadDashboard, panels
+from ...platform.grafana_model import BadDashboard, Panel, digest, panels
+from .model import SEVERITY, Allowed, DashboardResult, PanelClass, PanelResult, QueryResult
 from .variables import UnresolvedVariable, Values, intervals, resolve_all, source_of, substitute
 
 # As wide as a panel of half a page: Grafana asks for as many points as it draws.
@@ -70,12 +68,6 @@ def source_problems(client: GrafanaClient) -> list[dict[str, Optional[str]]]:
         }
         for source in client.data_sources()
     ]
-
-
-def digest(model: Mapping[str, Any]) -> str:
-    """What identifies a dashboard's content; not what a server adds when it takes one (id and version)."""
-    bare = {key: value for key, value in model.items() if key not in ("id", "version", "iteration")}
-    return hashlib.sha256(json.dumps(bare, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _dashboard(

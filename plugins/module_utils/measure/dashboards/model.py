@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Optional
+
+from ...platform.grafana_model import Panel
 
 
 class PanelClass(str, Enum):
@@ -24,27 +25,6 @@ class PanelClass(str, Enum):
 
 # From best to worst: a panel is as its worst query.
 SEVERITY = (PanelClass.DATA, PanelClass.ALL_NULL, PanelClass.NO_FRAMES, PanelClass.ERROR)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A panel as its dashboard's model has it, wherever it is nested; ``row`` is the title of the row it lies in."""
-
-    id: int
-    title: str
-    type: str
-    row: str
-    datasource: object
-    targets: tuple[Mapping[str, Any], ...]
-    interval: str
-    max_points: Optional[int]
-    repeat: str
-
-    @property
-    def name(self) -> str:
-        """How people call it: its title, within its row where it has one."""
-        own = self.title or f"panel {self.id}"
-        return f"{self.row} / {own}" if self.row else own
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The panels of a dashboard's classic JSON model, also those in rows, collapsed rows and the rows of old models."""
+"""A dashboard's classic JSON model: its panels, wherever they are nested, and what identifies its content."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Optional
 
-from ...core.errors import K2Error
-from .model import Panel
+from ..core.errors import K2Error
 
 
 class BadDashboard(K2Error):  # noqa: N818 - see core.errors
     """A dashboard's model has another shape than Grafana's."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel as its dashboard's model has it, wherever it is nested; ``row`` is the title of the row it lies in."""
+
+    id: int
+    title: str
+    type: str
+    row: str
+    datasource: object
+    targets: tuple[Mapping[str, Any], ...]
+    interval: str
+    max_points: Optional[int]
+    repeat: str
+
+    @property
+    def name(self) -> str:
+        """How people call it: its title, within its row where it has one."""
+        own = self.title or f"panel {self.id}"
+        return f"{self.row} / {own}" if self.row else own
 
 
 def panels(model: Mapping[str, Any]) -> tuple[Panel, ...]:
@@ -66,3 +89,9 @@ def _listed(entry: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
             seen=type(value).__name__,
         )
     return value
+
+
+def digest(model: Mapping[str, Any]) -> str:
+    """What identifies a dashboard's content; not what a server adds when it takes one (id and version)."""
+    bare = {key: value for key, value in model.items() if key not in ("id", "version", "iteration")}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
