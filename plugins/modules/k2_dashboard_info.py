@@ -30,6 +30,10 @@ options:
     description: Seconds up to now that queries are about.
     type: float
     default: 900
+  wait:
+    description: Seconds to wait at most until every panel is well; V(0) looks once.
+    type: float
+    default: 0
   may_be_empty:
     description:
       - Panels that may return nothing. An entry about a panel that does not exist is refused, one about a panel that
@@ -147,7 +151,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.deploy.grafana.arguments import access_arguments, read_access
-from ansible_collections.k2.hardening.plugins.module_utils.measure.dashboards.look import Look, look_at, source_problems
+from ansible_collections.k2.hardening.plugins.module_utils.measure.dashboards.look import (
+    Look,
+    look_until_well,
+    source_problems,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.measure.dashboards.model import Allowed
 from ansible_collections.k2.hardening.plugins.module_utils.platform.grafana import GrafanaClient
 
@@ -159,6 +167,7 @@ def main() -> None:
             "uids": {"type": "list", "elements": "str", "default": []},
             "tags": {"type": "list", "elements": "str", "default": ["k2-hardening"]},
             "window": {"type": "float", "default": 900},
+            "wait": {"type": "float", "default": 0},
             "may_be_empty": {
                 "type": "list",
                 "elements": "dict",
@@ -179,7 +188,7 @@ def main() -> None:
         version = client.version()
         uids = params["uids"] or [found.uid for found in client.search(params["tags"])]
         allowed = tuple(Allowed(**entry) for entry in params["may_be_empty"])
-        results = look_at(client, Look(tuple(uids), params["window"], allowed))
+        results = look_until_well(client, Look(tuple(uids), params["window"], allowed), params["wait"])
         sources = source_problems(client)
     except K2Error as error:
         module.fail_json(msg=str(error), **error.as_dict())

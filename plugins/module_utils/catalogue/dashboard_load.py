@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -23,6 +24,7 @@ class UnreadableDashboard(K2Error):  # noqa: N818 - see core.errors
     """A dashboard's file is no YAML."""
 
 
+@cache
 def load_dashboards(directory: Path = DIRECTORY) -> tuple[DashboardFile, ...]:
     """All dashboards of ``directory``, the one of the whole pipeline first.
 

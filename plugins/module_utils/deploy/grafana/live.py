@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...platform.grafana_model import digest
 from ...platform.grafana import Found, GrafanaClient, NoSuchThing, Stored
+from ...platform.grafana_model import digest
 from .content import TAG, BadContent, Content
 from .manifest import Manifest
 

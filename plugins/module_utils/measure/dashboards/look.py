@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
+from ...core.clock import Deadline
 from ...core.errors import K2Error
 from ...core.suggest import did_you_mean
 from ...platform.grafana import Answer, DataSource, GrafanaClient, GrafanaRefused, GrafanaUnreachable, NoSuchThing
@@ -20,6 +22,7 @@ _POINTS = 400
 _ELSEWHERE = ("-- Dashboard --", "-- Grafana --", "grafana")
 _MIXED = "-- Mixed --"
 _EXPRESSION = ("__expr__", "-100")
+_LOOK_AGAIN_S = 3.0
 
 
 class UnknownAllowed(K2Error):  # noqa: N818 - see core.errors
@@ -55,6 +58,16 @@ def look_at(client: GrafanaClient, look: Look) -> tuple[DashboardResult, ...]:
             action="correct the entry, or remove it",
         )
     return results
+
+
+def look_until_well(client: GrafanaClient, look: Look, wait_s: float) -> tuple[DashboardResult, ...]:
+    """The same, again and again until all are well or ``wait_s`` are over: a rate takes two scrapes."""
+    deadline = Deadline.after(wait_s)
+    results = {result.uid: result for result in look_at(client, look)}
+    while (sick := tuple(uid for uid, result in results.items() if not result.is_well)) and not deadline.passed:
+        time.sleep(min(_LOOK_AGAIN_S, deadline.remaining()))
+        results |= {result.uid: result for result in look_at(client, replace(look, uids=sick))}
+    return tuple(results[uid] for uid in look.uids)
 
 
 def source_problems(client: GrafanaClient) -> list[dict[str, Optional[str]]]:

@@ -86,6 +86,11 @@ class DashboardResult:
     panels: tuple[PanelResult, ...]
     unneeded: tuple[str, ...]
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it is there and all its panels are well."""
+        return self.error is None and all(panel.is_well for panel in self.panels)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a module returns it and a verdict reads it."""
         return {
