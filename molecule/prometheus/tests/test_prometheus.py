@@ -45,7 +45,11 @@ def test_every_rule_is_loaded_healthy_and_labelled() -> None:
 
 def test_the_target_is_scraped_as_its_service() -> None:
     target = eventually(lambda: get("/api/v1/targets")["data"]["activeTargets"], bool)[0]
-    assert (target["labels"]["job"], target["labels"]["service"], target["health"]) == ("prometheus", "prometheus", "up")
+    assert (target["labels"]["job"], target["labels"]["service"], target["health"]) == (
+        "prometheus",
+        "prometheus",
+        "up",
+    )
 
 
 def test_an_alert_fires() -> None:

@@ -6,11 +6,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from ...core.errors import K2Error
 from ...platform.grafana import GrafanaClient, NoSuchThing
 from .content import Content
 from .live import Live
 from .manifest import Manifest
 from .plan import Change, api_entry
+
+
+class OtherWay(K2Error):  # noqa: N818 - see core.errors
+    """It was deployed by files, and is to be changed through the API."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Backend(ABC):
         self._client = client
 
     @abstractmethod
-    def check(self) -> None:
+    def check(self, manifest: Manifest) -> None:
         """Refuse before anything is touched what cannot work; raises K2Error."""
 
     @abstractmethod
@@ -57,8 +62,15 @@ class Backend(ABC):
 class ApiBackend(Backend):
     """Through Grafana's API: what it keeps is in its own database."""
 
-    def check(self) -> None:
-        """Nothing to look at: Grafana itself refuses whoever may not write."""
+    def check(self, manifest: Manifest) -> None:
+        """Who may not write is refused by Grafana itself; what a file provides cannot be changed past it."""
+        if manifest.files:
+            raise OtherWay(
+                "what is there came by provisioning files; nothing was changed",
+                expected="the way by which it was deployed, or nothing deployed",
+                seen=", ".join(manifest.files[:3]),
+                action="give k2_grafana_provisioning_dir, with k2_grafana_state: absent to take it away first",
+            )
 
     def pending(self, content: Content, manifest: Manifest) -> tuple[Change, ...]:  # noqa: ARG002 no files
         """There is no other side."""

@@ -49,7 +49,7 @@ def make_present(deployment: Deployment, content: Content, check_only: bool) -> 
     :raises BadContent: it would take the place of what is another's. :raises DeployFailed: it did not hold.
     """
     manifest = read_manifest(deployment.manifest)
-    deployment.backend.check()
+    deployment.backend.check(manifest)
     live = look(deployment.client, content, manifest)
     check_foreign(content, live, manifest)
     changes = (*plan(content, live, manifest), *deployment.backend.pending(content, manifest))
@@ -81,7 +81,7 @@ def make_absent(deployment: Deployment, content: Content, check_only: bool) -> O
         if not check_only:
             write_manifest(deployment.manifest, Manifest())
         return Outcome(live.version, changes)
-    deployment.backend.check()
+    deployment.backend.check(manifest)
     work = Work(nothing, live, manifest, changes)
     try:
         deployment.backend.absent(work)

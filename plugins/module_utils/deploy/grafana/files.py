@@ -58,7 +58,7 @@ class FilesBackend(Backend):
         self._places = places
         self._before: dict[Path, Optional[bytes]] = {}
 
-    def check(self) -> None:
+    def check(self, manifest: Manifest) -> None:  # noqa: ARG002 files take over what came through the API
         """Whether a file can be made in each directory, by making one."""
         directories = (self._places.provider.parent, self._places.sources.parent, self._places.dashboards)
         for directory in directories:
