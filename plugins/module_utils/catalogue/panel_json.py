@@ -109,7 +109,7 @@ def _mappings(spec: PanelSpec) -> list[dict[str, Any]]:
 
 def _timeseries(built: Built) -> dict[str, Any]:
     spec = built.spec
-    custom = {
+    custom: dict[str, Any] = {
         "drawStyle": "line",
         "lineInterpolation": "linear",
         "lineWidth": 1,
@@ -121,6 +121,9 @@ def _timeseries(built: Built) -> dict[str, Any]:
         "axisPlacement": "auto",
         "thresholdsStyle": {"mode": "line" if spec.threshold_line else "off"},
     }
+    if spec.threshold_line and built.steps[-1][0] is not None:
+        # A line that is far above all values would not be on the page.
+        custom["axisSoftMax"] = built.steps[-1][0]
     return {
         "fieldConfig": {"defaults": {**_field(built, "palette-classic"), "custom": custom}, "overrides": []},
         "options": {
