@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "lab"))
 from k2lab.provision.paths import Paths  # noqa: E402
 from k2lab.provision.tools import find_tool  # noqa: E402
 
-NAMES = ("prometheus", "promtool", "alertmanager", "amtool")
+NAMES = ("prometheus", "promtool", "alertmanager", "amtool", "grafana")
 
 
 def main() -> None:
@@ -22,7 +22,8 @@ def main() -> None:
     missing = [f"{name}: {tool.reason}" for name, tool in tools.items() if tool.path is None]
     if missing:
         sys.exit("\n".join(missing))
-    print(json.dumps({name: str(tool.path) for name, tool in tools.items()}))  # noqa: T201
+    homes = {f"{name}_home": str(tool.home) for name, tool in tools.items() if tool.home is not None}
+    print(json.dumps({name: str(tool.path) for name, tool in tools.items()} | homes))  # noqa: T201
 
 
 if __name__ == "__main__":

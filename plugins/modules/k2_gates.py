@@ -52,6 +52,9 @@ options:
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
       - For V(S4), C(prometheus) and C(alertmanager) are the results of M(k2.hardening.k2_monitoring_info) for each.
+        C(grafana) has C(expected), what the lookup P(k2.hardening.dashboards#lookup) built, C(deployed), the
+        C(dashboards) that M(k2.hardening.k2_grafana) returned, C(looked), the result of
+        M(k2.hardening.k2_dashboard_info), or C(error), why that could not look, and C(source_uid).
     type: dict
     required: true
   baseline:

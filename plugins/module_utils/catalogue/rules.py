@@ -93,8 +93,8 @@ def rules_of(catalogue: Catalogue, profile: Profile) -> RuleSet:
         for given in _given(alert, profile):
             rules.append(_rule(_adjusted(alert, profile), profile, {**names, **given}))
             tested.append(_rule(alert, profile, {**names, **given}))
-    read = {name for rule in rules for name in metric_names(rule.expr)}
-    return RuleSet(tuple(rules), tuple(tested), tuple(each for each in recordings if each.record in read), left_out)
+    # All of them: dashboards read more than alerts do.
+    return RuleSet(tuple(rules), tuple(tested), tuple(recordings), left_out)
 
 
 def expanded(text: str, values: Mapping[str, str]) -> str:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that this tool owns beside others' files: staged, checked, swapped, verified, and put back where that fails."""
+"""What this tool owns beside others': staged, checked, swapped, verified, and put back where that fails."""

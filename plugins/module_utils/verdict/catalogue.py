@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..catalogue.dashboard_load import build_all
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
@@ -194,10 +195,27 @@ def alertmanager_gate() -> GateSpec:
     return GateSpec("S4.alertmanager", title, Op.EQ, 0, "problems")
 
 
+def grafana_gate() -> GateSpec:
+    """S4: what Grafana shows is what was deployed."""
+    title = "Dashboards and data sources of Grafana that are not as deployed"
+    return GateSpec("S4.grafana", title, Op.EQ, 0, "problems")
+
+
+def dashboard_gate(uid: str, title: str) -> GateSpec:
+    """S4: every panel of a dashboard shows data."""
+    return GateSpec(f"S4.dashboard.{uid}", f"Panels of {title} that show no data", Op.EQ, 0, "panels")
+
+
 def monitoring_gates(profile: Profile) -> tuple[GateSpec, ...]:
     """The gates of step S4."""
-    del profile
-    return (rules_gate(), rule_tests_gate(), metrics_gate(), alertmanager_gate())
+    return (
+        rules_gate(),
+        rule_tests_gate(),
+        metrics_gate(),
+        alertmanager_gate(),
+        grafana_gate(),
+        *(dashboard_gate(each.uid, each.title) for each in build_all(profile)),
+    )
 
 
 def failure_gates(profile: Profile, mode: FailureMode) -> tuple[GateSpec, ...]:
@@ -289,4 +307,11 @@ def _absent_monitoring(profile: Profile) -> dict[str, str]:
         absent[alertmanager_gate().id] = (
             "k2_alerting does not say where Alertmanager is and where its configuration lies"
         )
+    dashboards = build_all(profile)
+    if alerting is None or alerting.grafana_url is None:
+        reason = "k2_alerting does not say where Grafana is"
+        absent |= {grafana_gate().id: reason} | {dashboard_gate(each.uid, "").id: reason for each in dashboards}
+    else:
+        none = "the platform has none of the metrics that its panels show (k2_metric_names)"
+        absent |= {dashboard_gate(each.uid, "").id: none for each in dashboards if not each.panels}
     return absent

@@ -9,13 +9,15 @@ from typing import Any
 from ..core.errors import K2Error
 from ..core.text import grouped
 from . import catalogue
+from .dashboards import decide_dashboards
 from .gate import Decided, GateSpec, Scale, decide
 
 _TOLD = 6
 
 
 def decide_monitoring(facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
-    """S4.rules, S4.rule_tests and S4.metrics_exist from ``facts["prometheus"]``, S4.alertmanager from its namesake.
+    """S4.rules, S4.rule_tests and S4.metrics_exist from ``facts["prometheus"]``, S4.alertmanager from its namesake,
+    S4.grafana and the dashboards' gates from ``facts["grafana"]``.
 
     Raises K2Error when neither is what k2_monitoring_info returns.
     """
@@ -30,6 +32,8 @@ def decide_monitoring(facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
             ]
         if "alertmanager" in facts:
             decided.append(decide_alertmanager(facts["alertmanager"]["alertmanager"], scale))
+        if "grafana" in facts:
+            decided += decide_dashboards(facts, scale)
     except (KeyError, TypeError, AttributeError) as error:
         raise K2Error(
             "cannot decide step S4",
