@@ -13,6 +13,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import decide_drill, is_drill
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.baseline import read_baseline
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.coverage import decide_coverage
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole import Recorded
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
@@ -71,6 +72,8 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)
     if args["step"] == "S4":
+        if args["facts"].get("coverage"):
+            return [decide_coverage(profile, scale)]
         if is_drill(args["facts"]):
             return decide_drill(profile, args["facts"], scale)
         return decide_monitoring(args["facts"], scale)

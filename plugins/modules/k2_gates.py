@@ -49,6 +49,7 @@ options:
       - For V(S4), C(drill) is what M(k2.hardening.k2_alert_drill) returned of that name; C(drill_skipped) instead is
         the reason why there was no drill, and C(drill_failed) what went wrong when it was tried. Also decides when
         alerts told of the failure modes that the drill held, gates C(S3.<mode>.detection).
+      - Also for V(S4), C(coverage=true) decides whether every failure mode has an alert, a panel and a runbook.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
       - For V(S4), C(prometheus) and C(alertmanager) are the results of M(k2.hardening.k2_monitoring_info) for each.

@@ -227,8 +227,8 @@ failure:
       type: str
     detection:
       description:
-        - When the service's health check showed the fault (C(health)), and which alerts fired since, with the seconds from
-          the injection (C(alerts)).
+        - When the service's health check showed the fault (C(health)), and which alerts fired since, with the seconds
+          from the injection (C(alerts)).
       type: dict
     drain:
       description: The offsets that had to be reached, and whether they were; null where that is not asked.

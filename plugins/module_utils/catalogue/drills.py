@@ -98,7 +98,7 @@ def _synthetic(catalogue: Catalogue, rule: Rule, why: str) -> dict[str, Any]:
         "series": _expanded(cases.fires, rule),
         "at_s": cases.fires.at_s,
         "quiet": _expanded(cases.below, rule) if cases.below is not None else {},
-        "epoch": [expanded(name, rule.values) for name in times],
+        "epoch": list(dict.fromkeys(expanded(name, rule.values) for name in times)),
         "labels": {name: expanded(value, rule.values) for name, value in cases.fires.labels.items()},
     }
 

@@ -19,6 +19,7 @@ from ..verdict.baseline import baseline_of
 from ..verdict.catalogue import STEPS
 from ..verdict.gate import Verdict
 from ..verdict.rundir import EVIDENCE, RUN, RunDir
+from .alerts import alert_section
 from .dashboards import dashboard_rows
 from .failure import failure_section
 from .latency import latency_sections
@@ -62,6 +63,7 @@ def render(run_dir: Path, templates: Path) -> list[Path]:
             "counts": _counts(results),
             "latency": latency_sections(results["gates"], evidence),
             "failures": failure_section(results["gates"], evidence, run.path),
+            "alerts": alert_section(results["gates"], evidence),
             "dashboards": dashboard_rows(results["gates"], evidence),
         }
         out = run.path / REPORT
