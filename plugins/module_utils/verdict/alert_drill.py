@@ -9,6 +9,7 @@ series passes as that, and its reason says so: it is no alert that was seen on t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
 from ..core.errors import K2Error
@@ -34,7 +35,10 @@ def decide_drill(profile: Profile, facts: Mapping[str, Any], scale: Scale) -> li
 
     :raises K2Error: the facts are something else.
     """
-    names = monitoring_gates.alert_names(profile)
+    absent = monitoring_gates.absent_alerts(profile)
+    names = [
+        name for name in monitoring_gates.alert_names(profile) if monitoring_gates.alert_gate(name).id not in absent
+    ]
     for key, verdict in ((SKIPPED, Verdict.NOT_RUN), (FAILED, Verdict.INCONCLUSIVE)):
         if facts.get(key):
             return [_not_drilled(name, verdict, str(facts[key]), scale) for name in names]
@@ -45,7 +49,7 @@ def decide_drill(profile: Profile, facts: Mapping[str, Any], scale: Scale) -> li
         decided = [_decide(alert, drill, around, scale) for alert in alerts if alert.name in names]
         drilled = {alert.name for alert in alerts}
         decided += [
-            _not_drilled(name, Verdict.NOT_RUN, "not among the alerts of this drill", scale)
+            _not_drilled(name, Verdict.NOT_RUN, "not among the alerts chosen for this drill", scale, unselected=True)
             for name in names
             if name not in drilled
         ]
@@ -63,8 +67,10 @@ def _around(drill: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"not as before the drill: {text}" for text in drill["not_put_back"])
 
 
-def _not_drilled(name: str, verdict: Verdict, why: str, scale: Scale) -> Decided:
+def _not_drilled(name: str, verdict: Verdict, why: str, scale: Scale, *, unselected: bool = False) -> Decided:
+    """What nobody chose for a run blocks nothing in it."""
     spec = monitoring_gates.alert_gate(name)
+    spec = replace(spec, blocking=spec.blocking and not unselected)
     return Decided(GateResult(spec, verdict, why, scale), {"alert": name, "drilled": None}, "not drilled")
 
 

@@ -235,6 +235,9 @@ def test_an_alert_that_fires_always_also_has_to_be_missed(
 def test_alerts_that_were_not_drilled_are_not_run(profile: Profile) -> None:
     found = decided(profile, changed())
     assert found["S4.alert.ObjectStoreDown"].result.verdict is NOT_RUN
+    assert not found["S4.alert.ObjectStoreDown"].result.spec.blocking
+    # Nothing on this platform tells of lag: that gate is NOT_APPLICABLE from the start, and stays so.
+    assert "S4.alert.BrokerConsumerLagHigh" not in found
     skipped = decide_drill(profile, {"drill_skipped": "nobody said the name"}, Scale.LAB)
     assert {one.result.verdict for one in skipped} == {NOT_RUN}
     failed = decide_drill(profile, {"drill_failed": "Prometheus did not answer"}, Scale.LAB)
