@@ -84,6 +84,7 @@ def profile() -> Profile:
                 }
             },
             "k2_alerting": {"prometheus_url": "http://p", "alertmanager_url": "http://a"},
+            "k2_metric_names": {"service_processes": "processes"},
         }
     )
 
