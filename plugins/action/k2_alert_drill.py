@@ -28,4 +28,5 @@ class ActionModule(ActionBase):
                 args["alerts"] = drill_plans(catalogue, rules_of(catalogue, profile), profile)
             except K2Error as error:
                 raise AnsibleActionFail(str(error)) from error
-        return result | self._execute_module(module_args=args, task_vars=task_vars)
+        answer: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
+        return result | answer
