@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the monitoring scenarios share: the directory of the scenario, its server, and plays of its role."""
+"""What the tests of the monitoring scenarios share: where the scenario is, its server, and plays of its role."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACE = Path(os.environ["K2_SCENARIO_DIR"])
 ETC = PLACE / "etc"
 URL = os.environ["K2_SCENARIO_URL"]
+TOOLS: dict[str, str] = json.loads(
+    subprocess.run([sys.executable, f"{ROOT}/molecule/shared/tools.py"], check=True, capture_output=True).stdout
+)
 T = TypeVar("T")
 
 

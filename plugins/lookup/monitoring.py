@@ -17,6 +17,7 @@ options:
   _terms:
     description:
       - V(prometheus) and V(alertmanager) are files, checks and what the server must say afterwards.
+      - V(prometheus_server) and V(alertmanager_server) are where they are and what runs them, without secrets.
       - V(proof) is what proves the rules, namely tests, mutants that the tests must kill and metrics that must exist.
     required: true
     type: list
@@ -54,12 +55,14 @@ from ansible_collections.k2.hardening.plugins.module_utils.catalogue.bundle impo
     alertmanager_bundle,
     prometheus_bundle,
     proof_bundle,
+    server_of,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.catalogue.load import load_catalogue
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 
-TERMS = ("prometheus", "alertmanager", "proof")
+SERVER = "_server"
+TERMS = ("prometheus", "alertmanager", f"prometheus{SERVER}", f"alertmanager{SERVER}", "proof")
 
 
 class LookupModule(LookupBase):
@@ -84,6 +87,8 @@ class LookupModule(LookupBase):
             raise AnsibleError(str(error)) from error
 
     def _bundle(self, term: str, catalogue: Any, profile: Any) -> dict[str, Any]:
+        if term.endswith(SERVER):
+            return server_of(profile, term.removesuffix(SERVER))
         if term == "prometheus":
             return prometheus_bundle(catalogue, profile)
         if term == "alertmanager":

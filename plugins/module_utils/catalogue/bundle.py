@@ -6,18 +6,38 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import K2Error
-from ..profile.alerting import Alerting
+from ..profile.alerting import Alerting, Deploy
 from ..profile.model import Profile
 from .alert import Catalogue
 from .mutants import mutants
 from .routing import alertmanager_files, route_tests
-from .rule_files import group_of, rule_files, test_files
+from .rule_files import group_of, rule_files, rule_test_files
 from .rules import RuleSet, rules_of
 from .scrape import config_text, targets
 
 
 class NotDescribed(K2Error):  # noqa: N818 - see core.errors
     """The profile does not say what is needed to deploy a server."""
+
+
+def server_of(profile: Profile, name: str) -> dict[str, Any]:
+    """Where ``prometheus`` or ``alertmanager`` is and what runs it, without secrets; raises NotDescribed."""
+    alerting = _alerting(profile)
+    url = alerting.prometheus_url if name == "prometheus" else alerting.alertmanager_url
+    server = alerting.prometheus if name == "prometheus" else alerting.alertmanager
+    if url is None or server is None:
+        raise _missing(name)
+    return {
+        "platform": profile.platform.name,
+        "url": url,
+        "directory": server.directory,
+        "seen_as": server.seen_as,
+        "file": server.file,
+        "shares_file": server.shares_file,
+        "tool": list(server.tool),
+        "program": (server.program or "") if server.deploy is Deploy.PROCESS else "",
+        "data": server.data or "",
+    }
 
 
 def prometheus_bundle(catalogue: Catalogue, profile: Profile) -> dict[str, Any]:
@@ -30,7 +50,7 @@ def prometheus_bundle(catalogue: Catalogue, profile: Profile) -> dict[str, Any]:
     config = {} if shares_file else {alerting.prometheus.file: config_text(profile, alerting)}
     return {
         "files": {**config, **rule_files(rules)},
-        "tests": test_files(rules),
+        "tests": rule_test_files(rules),
         "expected": {
             "rules": _expected_rules(rules),
             "targets": [] if shares_file else [{"job": each.job, "url": each.url} for each in targets(profile)],
@@ -61,7 +81,7 @@ def proof_bundle(catalogue: Catalogue, profile: Profile) -> dict[str, Any]:
     """What proves the rules of a platform: tests, mutants that they must kill, metrics that must exist."""
     rules = rules_of(catalogue, profile)
     return {
-        "tests": test_files(rules),
+        "tests": rule_test_files(rules),
         "mutants": [{"name": each.name, "files": each.files} for each in mutants(rules.tested)],
         "metrics": {name: list(alerts) for name, alerts in rules.readers.items()},
         "rules": _expected_rules(rules),

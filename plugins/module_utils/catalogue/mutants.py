@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .alert import duration, seconds
-from .rule_files import TESTED, TESTS, alert_groups, test_document, text_of
+from .rule_files import TESTED, TESTS, alert_groups, document_of_tests, text_of
 from .rules import Rule, expanded
 
 _UP, _DOWN = 1.25, 0.75
@@ -58,6 +58,6 @@ def _mutant(rule: Rule, name: str, said: str, moved: str) -> Mutant:
     expr = expanded(rule.alert.expr, {**rule.values, name: moved})
     files = {
         TESTED: text_of(alert_groups([replace(rule, expr=expr)])),
-        TESTS: text_of(test_document([rule])),
+        TESTS: text_of(document_of_tests([rule])),
     }
     return Mutant(rule.name, name, said, moved, files)

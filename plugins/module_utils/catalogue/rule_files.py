@@ -47,11 +47,11 @@ def rule_files(rules: RuleSet) -> dict[str, str]:
     return files
 
 
-def test_files(rules: RuleSet) -> dict[str, str]:
+def rule_test_files(rules: RuleSet) -> dict[str, str]:
     """The files that ``promtool test rules`` reads, by path."""
     # Of an alert with several rules, for other exchanges or jobs, the others would fire in the tests of the first.
     first = tuple({rule.name: rule for rule in reversed(rules.tested)}.values())[::-1]
-    return {TESTED: text_of(alert_groups(first)), TESTS: text_of(test_document(first))}
+    return {TESTED: text_of(alert_groups(first)), TESTS: text_of(document_of_tests(first))}
 
 
 def group_of(rule: Rule) -> str:
@@ -81,7 +81,7 @@ def _plain(rule: Rule) -> dict[str, Any]:
     return {**plain, "labels": dict(rule.labels), "annotations": dict(rule.annotations)}
 
 
-def test_document(rules: Iterable[Rule]) -> dict[str, Any]:
+def document_of_tests(rules: Iterable[Rule]) -> dict[str, Any]:
     """Tests for promtool: three cases for each rule."""
     tests = []
     for rule in rules:

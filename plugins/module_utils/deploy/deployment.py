@@ -125,7 +125,7 @@ class Deployment:
                     f"after {request.verify_s:g} s the server does not run what was rendered",
                     expected="the same rules, targets and receivers, all healthy",
                     seen="; ".join(different[:_TOLD]) + more,
-                    action="mount the directory, since a mounted file keeps its old inode; rule_files must cover rules/*.yml",
+                    action="mount the directory: a mounted file keeps its old inode; rule_files must cover rules/*.yml",
                 )
             time.sleep(_PAUSE_S)
 

@@ -52,10 +52,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Manifest:
-    """The files we own with the digests of what we wrote, and those of them that took the place of an original."""
+    """The files we own with the digests of what we wrote, those of them that took the place of an original, and the
+    directories that we made.
+    """
 
     files: Mapping[str, str]
     originals: tuple[str, ...]
+    directories: tuple[str, ...] = ()
 
 
 class Tree:
@@ -65,6 +68,7 @@ class Tree:
         self.root = root
         self._work = root / WORK
         self._adopted = adopted
+        self._made: list[str] = []
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -206,11 +210,16 @@ class Tree:
     def settle(self, wanted: Mapping[str, Content]) -> None:
         """The deployment is verified: what is wanted is ours now; without any, nothing of ours remains."""
         originals = [path for path in wanted if self._original(path).exists()]
+        directories = [*self._manifest().directories, *self._made]
         if wanted:
             files = {path: _digest(content.text.encode()) for path, content in wanted.items()}
-            self._save(_MANIFEST, {"schema": 1, "files": files, "originals": originals})
+            document = {"schema": 1, "files": files, "originals": originals, "directories": directories}
+            self._save(_MANIFEST, document)
         else:
             (self._work / _MANIFEST).unlink(missing_ok=True)
+            for name in sorted(directories, reverse=True):
+                with contextlib.suppress(OSError):  # somebody else's files may be there by now
+                    (self.root / name).rmdir()
         (self._work / _SWAP).unlink(missing_ok=True)
         shutil.rmtree(self._work / "before", ignore_errors=True)
         if not wanted:
@@ -224,7 +233,7 @@ class Tree:
             return _Manifest({}, ())
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return _Manifest(dict(data["files"]), tuple(data["originals"]))
+            return _Manifest(dict(data["files"]), tuple(data["originals"]), tuple(data["directories"]))
         except (ValueError, KeyError, TypeError) as error:
             raise CannotDeploy(
                 "what this tool wrote down about its files cannot be read",
@@ -273,6 +282,7 @@ class Tree:
         place.parent.mkdir(parents=True, exist_ok=True)
         for parent in missing:
             self._like_root(parent)
+            self._made.append(str(parent.relative_to(self.root)))
 
     def _like_root(self, top: Path) -> None:
         """Give everything at ``top`` to whom the directory belongs: the server may run as another user than we do."""

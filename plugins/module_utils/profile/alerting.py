@@ -23,7 +23,6 @@ class Deploy(enum.Enum):
 
     EXISTING = "existing"
     PROCESS = "process"
-    CONTAINER = "container"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Server:
     ``directory`` holds the configuration on the target; ``seen_as`` is what the server calls it, where it is mounted
     into a container. ``shares_file`` leaves the configuration's file to others: only what lies beside it is owned.
     ``tool`` is the checker of the deployed version, with what runs it inside a container in front.
-    ``program`` (process) or ``image`` (container) is what the role starts, ``data`` where that keeps its state.
+    ``program`` is what the role starts as a process, ``data`` where that keeps its state.
     """
 
     directory: str
@@ -43,7 +42,6 @@ class Server:
     tool: tuple[str, ...]
     deploy: Deploy
     program: Optional[str]
-    image: Optional[str]
     data: Optional[str]
 
 
@@ -204,17 +202,11 @@ def _read_server(node: Node, file: str, tool: str) -> Server:
         tool=node.texts("tool") or (tool,),
         deploy=deploy,
         program=node.opt_text("program"),
-        image=node.opt_text("image"),
         data=_path(node, "data", default="") or None,
     )
-    for kind, key, value in (
-        (Deploy.PROCESS, "program", server.program),
-        (Deploy.CONTAINER, "image", server.image),
-    ):
-        if deploy is kind and value is None:
-            node.reject(key, f"a value, since deploy is {kind.value}", "nothing")
-    if deploy is not Deploy.EXISTING and server.data is None:
-        node.reject("data", "a directory for its state, since the role starts it", "nothing")
+    for key, value in (("program", server.program), ("data", server.data)):
+        if deploy is Deploy.PROCESS and value is None:
+            node.reject(key, f"a value, since deploy is {deploy.value}", "nothing")
     return server
 
 
