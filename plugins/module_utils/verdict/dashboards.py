@@ -12,7 +12,7 @@ from typing import Any
 from ..core.errors import K2Error
 from ..core.text import grouped
 from . import catalogue
-from .gate import Decided, GateResult, Scale, decide
+from .gate import Decided, GateResult, GateSpec, Scale, decide
 
 _TOLD = 6
 _MECHANISM = "every query of every panel through /api/ds/query, variables and intervals put in as a browser does"
@@ -105,7 +105,7 @@ def _why_not(panel: Mapping[str, Any]) -> str:
     return f"query {', '.join(empty)} returned nothing"
 
 
-def _not_seen(spec: catalogue.GateSpec, error: str | None, scale: Scale) -> GateResult:
+def _not_seen(spec: GateSpec, error: str | None, scale: Scale) -> GateResult:
     return decide(spec, scale, None, 0, error or "Grafana was not looked at")
 
 
