@@ -38,6 +38,8 @@ STEADY_S = 90.0
 # Until every rule was evaluated with its shorter waits, and what fires always has arrived again.
 _HEALTHY_S = 30.0
 _LOOK_S = 1.0
+# Prometheus tells again of what fires once a minute.
+_TOLD_AGAIN_S = 90.0
 _RUNBOOK_S = 5.0
 # For what has deadlines of its own beside the rounds: stops, starts, proofs, the switch.
 _AROUND_S = 420.0
@@ -237,12 +239,14 @@ class _Drill:
         return wrong
 
     def _await_healthy(self) -> None:
-        """Wait until all rules were evaluated: a rule that was read anew says nothing before."""
+        """Wait until all rules were evaluated, and until Prometheus knows again whom to tell: for some seconds after it
+        has read its configuration it does not, and what fires then is told a minute later.
+        """
         self._tell("until all rules were evaluated")
         deadline = Deadline.after(_HEALTHY_S)
         while not deadline.passed:
             rules = [rule for _, rule in self._monitoring.prometheus.alerting_rules()]
-            if all(rule.health != "unknown" for rule in rules):
+            if all(rule.health != "unknown" for rule in rules) and self._monitoring.prometheus.alertmanagers():
                 return
             time.sleep(_LOOK_S)
 
@@ -287,19 +291,27 @@ class _Drill:
     def _always(self, plan: AlertPlan, since_us: int) -> AlertSeen:
         """An alert that fires without a fault: it has to be firing and to arrive, and must not resolve."""
         seen = AlertSeen(plan.name, ALWAYS, plan.labels, why="it fires always", caused_us=(since_us, since_us))
+        self._tell(f"until {plan.name} arrives")
+        deadline = Deadline.after(_TOLD_AGAIN_S)
         try:
-            now_us = utc_us()
-            window_s = (now_us - since_us) // 1_000_000 + 5
-            series = self._monitoring.prometheus.query(f'ALERTS{{alertname="{plan.name}"}}[{window_s}s]')
-            found = occurrences(series, since_us, now_us, _LOOK_S)
-            right = [one for one in found if has_labels(one, plan.labels) and one.firing_us is not None]
-            seen.others = tuple(one.labels for one in found if one not in right and one.firing_us is not None)
-            if right:
-                record = [one for one in self._monitoring.receiver.since(since_us) if one.status == FIRING]
-                seen.occurrence = with_deliveries(right[0], record, since_us)
+            self._look_always(plan, since_us, seen)
+            while not deadline.passed and (seen.occurrence is None or seen.occurrence.delivered_us is None):
+                time.sleep(_LOOK_S)
+                self._look_always(plan, since_us, seen)
         except K2Error as error:
             seen.problems.append(str(error))
         return seen
+
+    def _look_always(self, plan: AlertPlan, since_us: int, seen: AlertSeen) -> None:
+        now_us = utc_us()
+        window_s = (now_us - since_us) // 1_000_000 + 5
+        series = self._monitoring.prometheus.query(f'ALERTS{{alertname="{plan.name}"}}[{window_s}s]')
+        found = occurrences(series, since_us, now_us, _LOOK_S)
+        right = [one for one in found if has_labels(one, plan.labels) and one.firing_us is not None]
+        seen.others = tuple(one.labels for one in found if one not in right and one.firing_us is not None)
+        if right:
+            record = [one for one in self._monitoring.receiver.since(since_us) if one.status == FIRING]
+            seen.occurrence = with_deliveries(right[0], record, since_us)
 
     def _not_deployed(self, rules: Mapping[str, RuleRun], *known: Sequence[AlertSeen]) -> list[AlertSeen]:
         told = {one.name for group in known for one in group}
