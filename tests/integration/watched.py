@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager_api import AlertmanagerClient
+from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus_api import PrometheusClient
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.supervisor import SupervisorRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
@@ -185,6 +187,8 @@ class Watched:
             if self.state(name) is not State.RUNNING:
                 self.runtime.start(name, 20)
         self.await_up()
+        PrometheusClient(self.url("prometheus")).reload()
+        AlertmanagerClient(self.url("alertmanager")).reload()
 
     def write(self) -> None:
         self.rules.parent.mkdir(exist_ok=True)
