@@ -11,18 +11,21 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import decide_drill, is_drill
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.baseline import read_baseline
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.coverage import decide_coverage
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure_whole import Recorded
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, GateResult, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.latency import decide_latency
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import decide_monitoring
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.preflight import decide_preflight
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.resources import decide_resources
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.runbook import decide_runbooks
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunError
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.signoff import decide_sign_off
 
-STEPS = ("S0", "S1", "S2", "S3", "S5")
+STEPS = ("S0", "S1", "S2", "S3", "S4", "S5")
 
 
 class ActionModule(ActionBase):
@@ -73,6 +76,12 @@ def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
     if args["step"] == "S3":
         recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
         return decide_failure(profile, args["facts"], scale, recorded)
+    if args["step"] == "S4":
+        if args["facts"].get("coverage"):
+            return [decide_coverage(profile, scale)]
+        if is_drill(args["facts"]):
+            return decide_drill(profile, args["facts"], scale)
+        return decide_monitoring(args["facts"], scale)
     if args["step"] == "S5":
         if "runbook" in args["facts"] or "runbooks" in args["facts"]:
             return decide_runbooks(profile, args["facts"], scale)

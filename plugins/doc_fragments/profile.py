@@ -209,8 +209,140 @@ options:
           - Crashes of all other services follow from O(profile.k2_services).
         type: dict
       k2_alerting:
-        description: Where alerts are evaluated, routed and shown.
+        description: Where alerts are evaluated, routed and shown, and whom they reach.
         type: dict
+        suboptions:
+          prometheus_url:
+            description: Where rules are evaluated.
+            type: str
+          alertmanager_url:
+            description: Where alerts are routed.
+            type: str
+          alertmanager_reached_at:
+            description: Alertmanager as Prometheus reaches it.
+            type: str
+          grafana_url:
+            description: Where dashboards are shown.
+            type: str
+          runbooks_url:
+            description: Where runbooks are.
+            type: str
+          log_url:
+            description: A webhook that keeps every notification.
+            type: str
+          team:
+            description: The label C(team) of every alert.
+            type: str
+          scrape_interval:
+            description: How often Prometheus scrapes.
+            type: str
+          evaluation_interval:
+            description: How often it evaluates rules.
+            type: str
+          thresholds:
+            description: Thresholds of alerts on this platform.
+            type: dict
+          timings:
+            description: The C(for) of alerts on this platform.
+            type: dict
+          not_applicable:
+            description: Why the platform does without an alert.
+            type: dict
+          prometheus:
+            description: Where Prometheus' configuration lies, and what checks it.
+            type: dict
+          alertmanager:
+            description: Where Alertmanager's configuration lies, and what checks it.
+            type: dict
+          routing:
+            description: How alerts are put together and repeated.
+            type: dict
+          dead_mans_switch_url:
+            description: A webhook outside that must keep hearing the Watchdog.
+            type: str
+          receivers:
+            description: Who hears of which alerts.
+            type: list
+            elements: dict
+            suboptions:
+              name:
+                description: What to call the receiver.
+                type: str
+                required: true
+              match:
+                description: Labels of the alerts it hears.
+                type: dict
+              webhook:
+                description: A web address.
+                type: dict
+                suboptions:
+                  url:
+                    description: Where notifications are posted.
+                    type: str
+                    required: true
+              slack:
+                description: A channel.
+                type: dict
+                suboptions:
+                  channel:
+                    description: The channel.
+                    type: str
+                    required: true
+                  api_url:
+                    description: The incoming webhook.
+                    type: str
+                    required: true
+              email:
+                description: A mailbox.
+                type: dict
+                suboptions:
+                  to:
+                    description: The recipient.
+                    type: str
+                    required: true
+                  from:
+                    description: The sender.
+                    type: str
+                    required: true
+                  smarthost:
+                    description: The mail server.
+                    type: str
+                    required: true
+                  username:
+                    description: Its user.
+                    type: str
+                  require_tls:
+                    description: Whether TLS is a must.
+                    type: bool
+                  password:
+                    description: The user's password.
+                    type: str
+              pagerduty:
+                description: A service of PagerDuty.
+                type: dict
+                suboptions:
+                  url:
+                    description: Where to send events instead.
+                    type: str
+                  routing_key:
+                    description: The integration key.
+                    type: str
+                    required: true
+              telegram:
+                description: A chat.
+                type: dict
+                suboptions:
+                  chat_id:
+                    description: The chat.
+                    type: int
+                    required: true
+                  api_url:
+                    description: Where to reach Telegram instead.
+                    type: str
+                  bot_token:
+                    description: The bot's token.
+                    type: str
+                    required: true
       k2_metric_names:
         description: What the engine calls a metric, mapped to what the platform calls it.
         type: dict

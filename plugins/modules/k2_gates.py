@@ -19,7 +19,7 @@ options:
     description: The step whose gates are decided.
     type: str
     required: true
-    choices: [S0, S1, S2, S3, S5]
+    choices: [S0, S1, S2, S3, S4, S5]
   run_dir:
     description: The run that the gates belong to, from M(k2.hardening.k2_run).
     type: path
@@ -49,8 +49,16 @@ options:
         be broken, and C(unaudited) the reason why there is no C(audit).
       - Also for V(S3), C(crashes) is such a list of crashes that follow from C(k2_services), with C(loads) and C(audit)
         over all of them.
+      - For V(S4), C(drill) is what M(k2.hardening.k2_alert_drill) returned of that name; C(drill_skipped) instead is
+        the reason why there was no drill, and C(drill_failed) what went wrong when it was tried. Also decides when
+        alerts told of the failure modes that the drill held, gates C(S3.<mode>.detection).
+      - Also for V(S4), C(coverage=true) decides whether every failure mode has an alert, a panel and a runbook.
       - Also for V(S3), C(mttr=true) decides the gates over the whole step, after all others, with C(audit_all) over all
         of it.
+      - For V(S4), C(prometheus) and C(alertmanager) are the results of M(k2.hardening.k2_monitoring_info) for each.
+        C(grafana) has C(expected), what the lookup P(k2.hardening.dashboards#lookup) built, C(deployed), the
+        C(dashboards) that M(k2.hardening.k2_grafana) returned, C(looked), the result of
+        M(k2.hardening.k2_dashboard_info), or C(error), why that could not look, and C(source_uid).
       - For V(S5), C(runbook) names a runbook and C(trial) is what M(k2.hardening.k2_runbook_test) returned of it.
         Instead, a list C(runbooks) with the reason why they were not followed, C(unselected), C(skipped) or C(failed)
         as for V(S3).

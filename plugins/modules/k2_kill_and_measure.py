@@ -226,7 +226,9 @@ failure:
       description: Why the recovery is not known.
       type: str
     detection:
-      description: When the service's health check showed the fault (C(health)); C(alerts) is null in this release.
+      description:
+        - When the service's health check showed the fault (C(health)), and which alerts fired since, with the seconds
+          from the injection (C(alerts)).
       type: dict
     drain:
       description: The offsets that had to be reached, and whether they were; null where that is not asked.
@@ -248,6 +250,9 @@ failure:
     steady_before:
       description: Whether all was well before, as C(steady_after) tells of afterwards.
       type: bool
+    silence:
+      description: The silence that kept people from being woken meanwhile, and why there is none.
+      type: dict
     undone_before:
       description: What earlier runs had left broken, and was undone first.
       type: list

@@ -131,7 +131,10 @@ class Publisher:
     async def publish(self, trade: Trade, received_at_us: int) -> None:
         """Queue the raw and the normalised record of `trade`; waits while the queue is full."""
         key = trade.symbol.encode()
-        headers: Headers = {"received_at_us": str(received_at_us).encode()}
+        headers: Headers = {
+            "received_at_us": str(received_at_us).encode(),
+            "exchange_time_us": str(trade.exchange_time_us).encode(),
+        }
         await self._produce(self._topics.raw, key, trade.raw.encode(), headers)
         normalised = trade.normalised(self._exchange, received_at_us)
         await self._produce(self._topics.normalised, key, normalised.encode(), None)

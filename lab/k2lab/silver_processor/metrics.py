@@ -24,4 +24,10 @@ LAST_INSERT = Gauge("silver_processor_last_insert_timestamp_seconds", "Time of t
 LAG = Gauge(
     "silver_processor_lag_records", "Records between what is done and the partition's end", ["topic", "partition"]
 )
+TRADE_SECONDS = Histogram(
+    "silver_processor_trade_seconds",
+    "From the exchange's time of a trade until it is in every table and candle",
+    ["topic"],
+    buckets=_BUCKETS_S,
+)
 LINGER_SECONDS = Gauge("silver_processor_linger_seconds", "Current wait from a batch's first record to its insert")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from k2lab.clickhouse_http import ClickHouse
+from k2lab.common.clock import now_us
 from k2lab.common.status import Health
 from k2lab.silver_processor import metrics
 from k2lab.silver_processor.intent import Intent
@@ -127,6 +128,7 @@ class Processor:
             if not self._sink.insert(intent, self._saboteur.apply(rows)):
                 self._sink.resolve(intent, self._sink.state(intent), lambda _: rows, self._source.announce)
             self._source.finish(intent)
+        _tell_latency(rows)
         self._linger.observe((time.monotonic() - started) * 1000)
 
     def _process_at_least_once(self, intent: Intent, rows: Sequence[Row]) -> None:
@@ -143,3 +145,11 @@ class Processor:
         self._source.keep_alive()
         if self._stop.wait(seconds):
             raise StoppedError
+
+
+def _tell_latency(rows: Sequence[Row]) -> None:
+    """All of the rows have just been acknowledged: the views are filled by the same insert."""
+    acknowledged_us = now_us()
+    for row in rows:
+        if row.exchange_time_us is not None:
+            metrics.TRADE_SECONDS.labels(row.partition.topic).observe((acknowledged_us - row.exchange_time_us) / 1e6)

@@ -11,6 +11,9 @@ from k2lab.silver_processor.intent import Partition
 
 COLUMNS = "topic, kafka_partition, kafka_offset, payload, broker_timestamp, received_at"
 RECEIVED_AT_HEADER = "received_at_us"
+EXCHANGE_TIME_HEADER = "exchange_time_us"
+
+Headers = Iterable[tuple[str, bytes | None]] | None
 
 _POSITION = struct.Struct("<IQ")
 _BROKER_TIME = struct.Struct("<q")
@@ -20,19 +23,29 @@ _NULL = b"\x01"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record of a raw topic."""
+    """One record of a raw topic; what the exchange's time of it is, is for the latency metric only."""
 
     partition: Partition
     offset: int
     payload: bytes
     broker_timestamp_ms: int
     received_at_us: int | None
+    exchange_time_us: int | None = None
 
 
-def received_at(headers: Iterable[tuple[str, bytes | None]] | None) -> int | None:
+def received_at(headers: Headers) -> int | None:
     """The handler's clock in microseconds from a record's headers; None when absent, unreadable or absurd."""
+    return _microseconds(headers, RECEIVED_AT_HEADER)
+
+
+def exchange_time(headers: Headers) -> int | None:
+    """The exchange's time of the trade, likewise."""
+    return _microseconds(headers, EXCHANGE_TIME_HEADER)
+
+
+def _microseconds(headers: Headers, wanted: str) -> int | None:
     for name, value in headers or ():
-        if name == RECEIVED_AT_HEADER and value is not None and value.isdigit() and len(value) <= 16:
+        if name == wanted and value is not None and value.isdigit() and len(value) <= 16:
             return int(value)
     return None
 

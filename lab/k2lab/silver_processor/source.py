@@ -17,7 +17,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 from k2lab.common.errors import LabError
 from k2lab.silver_processor import metrics
 from k2lab.silver_processor.intent import Intent, Partition, Range, decode
-from k2lab.silver_processor.rows import Row, received_at
+from k2lab.silver_processor.rows import Row, exchange_time, received_at
 from k2lab.silver_processor.sink import Waiter
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,15 @@ class Source:
             return 0  # revoked meanwhile, or delivered again after an assignment
         kind, timestamp_ms = message.timestamp()
         broker_ms = timestamp_ms if kind != TIMESTAMP_NOT_AVAILABLE else 0
-        row = Row(partition, offset, message.value() or b"", broker_ms, received_at(message.headers()))  # type: ignore[arg-type]
+        headers = message.headers()
+        row = Row(
+            partition,
+            offset,
+            message.value() or b"",
+            broker_ms,
+            received_at(headers),  # type: ignore[arg-type]
+            exchange_time(headers),  # type: ignore[arg-type]
+        )
         self._buffer[partition].append(row)
         self._next[partition] = offset + 1
         return 1

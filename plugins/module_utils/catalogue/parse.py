@@ -28,6 +28,8 @@ from .alert import (
 )
 
 SCHEMA = 1
+# The step of the series in rule tests, and of their evaluation.
+STEP_S = 15
 _ALERT_NAME = re.compile(r"^[A-Z][A-Za-z0-9]*$")
 _METRIC_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 # What every alert has, from elsewhere: an entry cannot say it a second time.
@@ -158,9 +160,10 @@ def _read_cases(node: Node) -> Cases:
 
 
 def _read_case(node: Node, expect: Expect) -> RuleCase:
-    return RuleCase(
-        at_s=_time(node, "at", required=True), series=_series(node), expect=expect, labels=node.text_map("labels")
-    )
+    at_s = _time(node, "at", required=True)
+    if at_s % STEP_S:
+        node.reject("at", f"a multiple of {STEP_S}s, at which rules are evaluated", repr(node.data.get("at")))
+    return RuleCase(at_s=at_s, series=_series(node), expect=expect, labels=node.text_map("labels"))
 
 
 def _series(node: Node) -> dict[str, str]:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from ..core.suggest import did_you_mean
 from .reader import Node
 from .secret import secret
 
 TEAM = "platform"
-_DURATION = re.compile(r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$")
+# As Prometheus writes it; the empty text matches, and is refused elsewhere.
+DURATION = re.compile(r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$")
 
 
 class Deploy(enum.Enum):
@@ -21,7 +23,6 @@ class Deploy(enum.Enum):
 
     EXISTING = "existing"
     PROCESS = "process"
-    CONTAINER = "container"
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,18 @@ class Server:
     """A server whose configuration the roles own.
 
     ``directory`` holds the configuration on the target; ``seen_as`` is what the server calls it, where it is mounted
-    into a container. ``tool`` is the checker of the deployed version, with what runs it inside a container in front.
-    ``program`` (process) or ``image`` (container) is what the role starts, ``data`` where that keeps its state.
+    into a container. ``shares_file`` leaves the configuration's file to others: only what lies beside it is owned.
+    ``tool`` is the checker of the deployed version, with what runs it inside a container in front.
+    ``program`` is what the role starts as a process, ``data`` where that keeps its state.
     """
 
     directory: str
     seen_as: str
     file: str
+    shares_file: bool
     tool: tuple[str, ...]
     deploy: Deploy
     program: Optional[str]
-    image: Optional[str]
     data: Optional[str]
 
 
@@ -101,8 +103,9 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Routing:
-    """How alerts are put together and repeated."""
+    """How alerts are put together and repeated; ``receiver`` hears what no receiver's ``match`` fits."""
 
+    receiver: Optional[str]
     group_by: tuple[str, ...]
     group_wait: str
     group_interval: str
@@ -112,6 +115,8 @@ class Routing:
 @dataclass(frozen=True)
 class Alerting:
     """``k2_alerting``. ``thresholds`` override those of the catalogue, ``timings`` its ``for``, by alert.
+
+    ``alertmanager_reached_at`` is Alertmanager's address as Prometheus reaches it.
 
     ``log_url`` is a webhook that keeps every notification, ``dead_mans_switch_url`` one outside that must keep hearing
     the Watchdog. ``not_applicable`` says why the platform does without an alert.
@@ -132,12 +137,16 @@ class Alerting:
     receivers: tuple[Receiver, ...]
     routing: Routing
     log_url: Optional[str]
+    alertmanager_reached_at: Optional[str]
     dead_mans_switch_url: Optional[str] = secret()
 
 
 def read_alerting(node: Node) -> Alerting:
     """``k2_alerting``."""
     thresholds = node.opt_node("thresholds")
+    receivers = _read_receivers(node)
+    routing = node.opt("routing", _read_routing) or Routing(None, ("alertname", "service"), "10s", "1m", "4h")
+    _check_receivers(node, receivers, routing)
     return Alerting(
         prometheus_url=node.opt_url("prometheus_url"),
         alertmanager_url=node.opt_url("alertmanager_url"),
@@ -151,15 +160,16 @@ def read_alerting(node: Node) -> Alerting:
         not_applicable=node.text_map("not_applicable"),
         prometheus=node.opt("prometheus", lambda inner: _read_server(inner, "prometheus.yml", "promtool")),
         alertmanager=node.opt("alertmanager", lambda inner: _read_server(inner, "alertmanager.yml", "amtool")),
-        receivers=_read_receivers(node),
-        routing=node.opt("routing", _read_routing) or Routing(("alertname", "service"), "10s", "1m", "4h"),
+        receivers=receivers,
+        routing=routing,
         log_url=node.opt_url("log_url"),
+        alertmanager_reached_at=node.opt_url("alertmanager_reached_at"),
         dead_mans_switch_url=_secret_url(node, "dead_mans_switch_url"),
     )
 
 
 def _duration(node: Node, key: str, default: str) -> str:
-    return node.opt_text(key, pattern=_DURATION, what="a duration such as 30s or 5m") or default
+    return node.opt_text(key, pattern=DURATION, what="a duration such as 30s or 5m") or default
 
 
 def _durations(node: Node, key: str) -> dict[str, str]:
@@ -174,7 +184,7 @@ def _thresholds(node: Node, alert: str) -> dict[str, str]:
     for name in inner.data if inner is not None else ():
         assert inner is not None
         value = inner.data[name]
-        if isinstance(value, str) and value and _DURATION.match(value):
+        if isinstance(value, str) and value and DURATION.match(value):
             found[str(name)] = inner.text(str(name))
         else:
             found[str(name)] = format(inner.number(str(name)), ".15g")
@@ -188,20 +198,15 @@ def _read_server(node: Node, file: str, tool: str) -> Server:
         directory=directory,
         seen_as=_path(node, "seen_as", default=directory),
         file=node.opt_text("file", pattern=re.compile(r"^[^/]+$"), what="a file's name in the directory") or file,
+        shares_file=node.boolean("shares_file", default=False),
         tool=node.texts("tool") or (tool,),
         deploy=deploy,
         program=node.opt_text("program"),
-        image=node.opt_text("image"),
         data=_path(node, "data", default="") or None,
     )
-    for kind, key, value in (
-        (Deploy.PROCESS, "program", server.program),
-        (Deploy.CONTAINER, "image", server.image),
-    ):
-        if deploy is kind and value is None:
-            node.reject(key, f"a value, since deploy is {kind.value}", "nothing")
-    if deploy is not Deploy.EXISTING and server.data is None:
-        node.reject("data", "a directory for its state, since the role starts it", "nothing")
+    for key, value in (("program", server.program), ("data", server.data)):
+        if deploy is Deploy.PROCESS and value is None:
+            node.reject(key, f"a value, since deploy is {deploy.value}", "nothing")
     return server
 
 
@@ -296,8 +301,21 @@ _CHANNELS = {
 
 def _read_routing(node: Node) -> Routing:
     return Routing(
+        receiver=node.opt_text("receiver"),
         group_by=node.texts("group_by") or ("alertname", "service"),
         group_wait=_duration(node, "group_wait", "10s"),
         group_interval=_duration(node, "group_interval", "1m"),
         repeat_interval=_duration(node, "repeat_interval", "4h"),
     )
+
+
+def _check_receivers(node: Node, receivers: tuple[Receiver, ...], routing: Routing) -> None:
+    names = [receiver.name for receiver in receivers]
+    if routing.receiver is not None and routing.receiver not in names:
+        hint = did_you_mean(routing.receiver, names)
+        node.reject("routing.receiver", "a receiver of k2_alerting.receivers", repr(routing.receiver), hint)
+    unmatched = [receiver.name for receiver in receivers if not receiver.match and receiver.name != routing.receiver]
+    if len(unmatched) + (routing.receiver is not None) > 1:
+        node.reject(
+            "receivers", "one receiver at most without match: it hears what fits no other", ", ".join(unmatched)
+        )

@@ -15,10 +15,21 @@ _OPTIONAL = (
     "k2_orchestrator",
     "k2_budget",
     "k2_failure_modes",
-    "k2_alerting",
     "k2_metric_names",
     "k2_runbooks",
 )
+_ALERTING_TEXTS = (
+    "prometheus_url",
+    "alertmanager_url",
+    "alertmanager_reached_at",
+    "grafana_url",
+    "runbooks_url",
+    "log_url",
+    "team",
+    "scrape_interval",
+    "evaluation_interval",
+)
+_ALERTING_DICTS = ("thresholds", "timings", "not_applicable", "prometheus", "alertmanager", "routing")
 
 
 def profile_argument() -> dict[str, Any]:
@@ -94,4 +105,46 @@ def profile_argument() -> dict[str, Any]:
             },
         },
     }
+    options["k2_alerting"] = {"type": "dict", "options": _alerting()}
     return {"type": "dict", "required": True, "options": options}
+
+
+def _alerting() -> dict[str, Any]:
+    options: dict[str, Any] = {name: {"type": "str"} for name in _ALERTING_TEXTS}
+    options.update({name: {"type": "dict"} for name in _ALERTING_DICTS})
+    options["dead_mans_switch_url"] = {"type": "str", "no_log": True}
+    secret = {"type": "str", "required": True, "no_log": True}
+    options["receivers"] = {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "match": {"type": "dict"},
+            "webhook": {"type": "dict", "options": {"url": secret}},
+            "slack": {
+                "type": "dict",
+                "options": {"channel": {"type": "str", "required": True}, "api_url": secret},
+            },
+            "email": {
+                "type": "dict",
+                "options": {
+                    "to": {"type": "str", "required": True},
+                    "from": {"type": "str", "required": True},
+                    "smarthost": {"type": "str", "required": True},
+                    "username": {"type": "str"},
+                    "require_tls": {"type": "bool"},
+                    "password": {"type": "str", "no_log": True},
+                },
+            },
+            "pagerduty": {"type": "dict", "options": {"url": {"type": "str"}, "routing_key": secret}},
+            "telegram": {
+                "type": "dict",
+                "options": {
+                    "chat_id": {"type": "int", "required": True},
+                    "api_url": {"type": "str"},
+                    "bot_token": secret,
+                },
+            },
+        },
+    }
+    return options

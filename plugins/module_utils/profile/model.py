@@ -20,6 +20,8 @@ from .secret import MASK, secret
 
 # What ``tier`` of a service says where records pass it on their way to the candles.
 HOT = "hot"
+# Within which an alert has to tell of a failure mode that says nothing else.
+MAX_DETECTION_S = 300.0
 
 
 class Scale(enum.Enum):
@@ -208,10 +210,15 @@ Probe = Union[HttpProbe, TcpProbe, SqlProbe, CommandProbe]
 
 @dataclass(frozen=True)
 class Metrics:
-    """Where a service's Prometheus metrics are and the job that scrapes them."""
+    """Where a service's Prometheus metrics are and the job that scrapes them.
+
+    ``scraped_at`` is the same address as Prometheus reaches it, ``interval`` a Prometheus duration.
+    """
 
     url: str
     job: str
+    scraped_at: Optional[str] = None
+    interval: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -504,6 +511,7 @@ class FailureMode:
     affects: tuple[str, ...]
     affects_exchanges: Optional[tuple[str, ...]]
     not_applicable: Optional[str]
+    max_detection_s: float = MAX_DETECTION_S
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Optional, TypeVar
 
+from .alerting import DURATION
 from .model import (
     DEFAULT_SEGMENTS,
     HOT,
+    MAX_DETECTION_S,
     Broker,
     Budget,
     Catalog,
@@ -135,7 +137,12 @@ def _read_resources(node: Node) -> Resources:
 
 
 def _read_metrics(node: Node) -> Metrics:
-    return Metrics(url=node.url("url"), job=node.text("job"))
+    return Metrics(
+        url=node.url("url"),
+        job=node.text("job"),
+        scraped_at=node.opt_url("scraped_at"),
+        interval=node.opt_text("interval", pattern=DURATION, what="a duration such as 30s or 5m"),
+    )
 
 
 def _read_probe(node: Node) -> Optional[Probe]:
@@ -374,6 +381,7 @@ def read_failure_mode(name: str, node: Node, services: Mapping[str, Service]) ->
         affects=node.texts("affects"),
         affects_exchanges=node.texts("affects_exchanges") if node.has("affects_exchanges") else None,
         not_applicable=node.opt_text("not_applicable"),
+        max_detection_s=node.number("max_detection_s", unit="seconds", default=MAX_DETECTION_S),
     )
 
 

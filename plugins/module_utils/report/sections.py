@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .alerts import alert_section
+from .dashboards import dashboard_rows
 from .failure import failure_section
 from .latency import latency_sections
 from .resources import resource_section
@@ -38,5 +40,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("S1", "latency", lambda run: latency_sections(run.gates, run.evidence)),
     Section("S2", "resources", lambda run: resource_section(run.gates, run.evidence, run.path)),
     Section("S3", "failures", lambda run: failure_section(run.gates, run.evidence, run.path)),
+    Section("S4", "alerts", lambda run: alert_section(run.gates, run.evidence)),
+    Section("S4", "dashboards", lambda run: dashboard_rows(run.gates, run.evidence)),
     Section("S5", "runbooks", lambda run: runbook_rows(run.gates, run.evidence)),
 )

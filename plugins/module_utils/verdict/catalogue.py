@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..catalogue.dashboard_load import build_all
 from ..measure.data_flow import UNDIVIDED, watched_exchanges, watched_tiers
 from ..profile.failures import all_modes, crash_modes
 from ..profile.model import FailureMode, LossAllowed, Profile, RecoveryFrom, RecoveryPoint, Segment
 from ..profile.runbooks import runbook_modes
 from .gate import GateResult, GateSpec, Op, Scale, Verdict
+from .monitoring_gates import absent_alerts, drill_gates
 from .resource_gates import absent_resources, resource_gates
 
 STEPS = {
@@ -22,6 +24,7 @@ STEPS = {
     "S1": "Latency: how long does a trade take to its candles, under load?",
     "S2": "Resources: does each service stay within its budget, for as long as was looked?",
     "S3": "Failure modes: how soon is it back, and what is lost, when a part fails under load?",
+    "S4": "Monitoring: does an alert tell of each failure, and reach whom it should?",
     "S5": "Runbooks and documents: can whoever reads them mend the platform?",
 }
 # The milestone over all failure modes: no recovery takes as long as this.
@@ -154,9 +157,9 @@ def isolation_gate(mode: FailureMode) -> GateSpec:
 
 
 def detection_gate(mode: FailureMode) -> GateSpec:
-    """S3: the time until an alert tells of the fault; has no target before alerts are looked at, and cannot pass."""
+    """S3: the time until an alert tells of the fault, decided by its upper bound; told, not blocking."""
     title = f"Time until an alert tells of {mode.name}"
-    return GateSpec(f"S3.{mode.name}.detection", title, Op.LT, None, "s", blocking=False)
+    return GateSpec(f"S3.{mode.name}.detection", title, Op.LT, mode.max_detection_s, "s", blocking=False)
 
 
 def restored_gate(mode: FailureMode) -> GateSpec:
@@ -173,6 +176,52 @@ def mttr_gate() -> GateSpec:
     """S3: the milestone over all failure modes."""
     title = f"Longest recovery of all failure modes, by upper bound (milestone {MTTR_S:g} s)"
     return GateSpec(f"S3.mttr_{MTTR_S:g}s", title, Op.LT, MTTR_S, "s")
+
+
+def rules_gate() -> GateSpec:
+    """S4: the rules that Prometheus evaluates are those of the catalogue."""
+    return GateSpec(
+        "S4.rules", "Alerting rules and targets that Prometheus does not run as rendered", Op.EQ, 0, "rules"
+    )
+
+
+def rule_tests_gate() -> GateSpec:
+    """S4: the rules' tests hold, and would not if a threshold were another."""
+    return GateSpec("S4.rule_tests", "Rule tests that fail, or do not notice a moved threshold", Op.EQ, 0, "tests")
+
+
+def metrics_gate() -> GateSpec:
+    """S4: what the rules read is there."""
+    return GateSpec("S4.metrics_exist", "Metrics that a rule reads and nothing exports", Op.EQ, 0, "metrics")
+
+
+def alertmanager_gate() -> GateSpec:
+    """S4: alerts find their way."""
+    title = "Problems of Alertmanager's configuration and of the way of each alert"
+    return GateSpec("S4.alertmanager", title, Op.EQ, 0, "problems")
+
+
+def grafana_gate() -> GateSpec:
+    """S4: what Grafana shows is what was deployed."""
+    title = "Dashboards and data sources of Grafana that are not as deployed"
+    return GateSpec("S4.grafana", title, Op.EQ, 0, "problems")
+
+
+def dashboard_gate(uid: str, title: str) -> GateSpec:
+    """S4: every panel of a dashboard shows data."""
+    return GateSpec(f"S4.dashboard.{uid}", f"Panels of {title} that show no data", Op.EQ, 0, "panels")
+
+
+def monitoring_gates(profile: Profile) -> tuple[GateSpec, ...]:
+    """The gates of step S4."""
+    return (
+        rules_gate(),
+        rule_tests_gate(),
+        metrics_gate(),
+        alertmanager_gate(),
+        grafana_gate(),
+        *(dashboard_gate(each.uid, each.title) for each in build_all(profile)),
+    )
 
 
 def runbook_gate(mode: FailureMode) -> GateSpec:
@@ -227,6 +276,8 @@ def all_gates(profile: Profile) -> tuple[GateSpec, ...]:
         *(gate for mode in all_modes(profile) for gate in failure_gates(profile, mode)),
         step_audit_gate(),
         mttr_gate(),
+        *monitoring_gates(profile),
+        *drill_gates(profile),
         *(runbook_gate(mode) for mode in runbook_modes(profile)),
         documents_gate(),
         signoff_gate(profile),
@@ -247,6 +298,8 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
     absent |= absent_resources(profile) | _absent_failures(profile)
     absent |= {runbook_gate(m).id: m.not_applicable for m in runbook_modes(profile) if m.not_applicable is not None}
+    absent |= _absent_monitoring(profile)
+    absent |= absent_alerts(profile)
     results = []
     for spec in all_gates(profile):
         if spec.id in absent:
@@ -273,4 +326,25 @@ def _absent_failures(profile: Profile) -> dict[str, str]:
         absent |= {step_audit_gate().id: none, mttr_gate().id: none}
     elif profile.broker is None:
         absent[step_audit_gate().id] = "the profile has no k2_broker: there is no ledger of records"
+    return absent
+
+
+def _absent_monitoring(profile: Profile) -> dict[str, str]:
+    """The gates of step S4 that the platform cannot have, by id, and why."""
+    absent: dict[str, str] = {}
+    alerting = profile.alerting
+    if alerting is None or alerting.prometheus_url is None or alerting.prometheus is None:
+        reason = "k2_alerting does not say where Prometheus is and where its configuration lies"
+        absent |= {spec.id: reason for spec in (rules_gate(), rule_tests_gate(), metrics_gate())}
+    if alerting is None or alerting.alertmanager_url is None or alerting.alertmanager is None:
+        absent[alertmanager_gate().id] = (
+            "k2_alerting does not say where Alertmanager is and where its configuration lies"
+        )
+    dashboards = build_all(profile)
+    if alerting is None or alerting.grafana_url is None:
+        reason = "k2_alerting does not say where Grafana is"
+        absent |= {grafana_gate().id: reason} | {dashboard_gate(each.uid, "").id: reason for each in dashboards}
+    else:
+        none = "the platform has none of the metrics that its panels show (k2_metric_names)"
+        absent |= {dashboard_gate(each.uid, "").id: none for each in dashboards if not each.panels}
     return absent

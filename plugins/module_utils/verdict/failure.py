@@ -23,6 +23,7 @@ from .failure_ledger import crash_ledger, decide_loss
 from .failure_recovery import Judged, judge_recovery
 from .failure_whole import Recorded, decide_whole
 from .gate import Decided, GateResult, Scale, Verdict, decide
+from .monitoring_gates import the_catalogue
 
 # Facts that say why a mode was not measured, and what its gates then are. What nobody chose for a run blocks nothing.
 UNSELECTED = "unselected"
@@ -222,19 +223,47 @@ def _service_back(judged: Sequence[Judged], missing: str) -> Optional[dict[str, 
 
 
 def _decide_detection(mode: FailureMode, faults: Sequence[MeasuredFault], scale: Scale) -> Decided:
-    """S3.<mode>.detection: not run before alerts are looked at; tells what health checks noticed."""
+    """S3.<mode>.detection: when the first alert about the mode fired, the worst over its services.
+
+    Most faults are over before an alert has waited long enough to fire: nothing follows then, and the alert drill of
+    step S4, which holds them, decides it.
+    """
     spec = catalogue.detection_gate(mode)
+    spans = [_first_told(mode, fault) for fault in faults]
+    known = [span for span in spans if span is not None]
+    health = {fault.service: fault.health and asdict(fault.health) for fault in faults}
+    told = {fault.service: fault.alerts for fault in faults}
+    detail = {"mode": mode.name, "health": health, "alerts": told}
+    mechanism = "samples of ALERTS as Prometheus wrote them; first failing look at each service"
+    n = sum(fault.n for fault in faults)
+    if known and len(known) == len(spans):
+        low, high = max(low for low, _ in known), max(high for _, high in known)
+        return Decided(decide(spec, scale, high, n, "", low, high), detail, mechanism)
+    reason = f"no alert about it fired while it was watched, which the alert drill of step S4 holds; {_noticed(faults)}"
+    why = grouped((fault.service, str((fault.alerts or {}).get("why") or "")) for fault in faults)
+    if any((fault.alerts or {}).get("why") or fault.alerts is None for fault in faults):
+        reason = f"alerts were not looked at ({why.strip(': ') or 'nobody asked'}); {_noticed(faults)}"
+    return Decided(GateResult(spec, Verdict.NOT_RUN, reason, scale, None, n=n), detail, mechanism)
+
+
+def _first_told(mode: FailureMode, fault: MeasuredFault) -> Optional[tuple[float, float]]:
+    """Bounds in seconds from the fault until the first alert about its mode fired; None where none did."""
+    about = {alert.name for alert in the_catalogue().alerts.values() if mode.name in alert.failure_modes}
+    spans = [
+        (float(one["firing_s"][0]), float(one["firing_s"][1]))
+        for one in (fault.alerts or {}).get("seen") or ()
+        if one["labels"].get("alertname") in about
+    ]
+    return min(spans, key=lambda span: span[1], default=None)
+
+
+def _noticed(faults: Sequence[MeasuredFault]) -> str:
     missed = [fault.service for fault in faults if fault.health is None]
     spans = [fault.health for fault in faults if fault.health is not None]
-    low = max((span.low_s for span in spans), default=None)
-    high = max((span.high_s for span in spans), default=None) if not missed else None
-    told = f"not noticed by the health checks of {', '.join(missed) or 'anybody'}"
-    if high is not None:
-        told = f"the health checks noticed {low:.3g} .. {high:.3g} s after the fault"
-    reason = f"alerts are not looked at in this release; {told}"
-    result = GateResult(spec, Verdict.NOT_RUN, reason, scale, high, low, high, sum(fault.n for fault in faults))
-    health = {fault.service: fault.health and asdict(fault.health) for fault in faults}
-    return Decided(result, {"mode": mode.name, "health": health, "alerts": None}, "first failing look at each service")
+    if missed or not spans:
+        return f"not noticed by the health checks of {', '.join(missed) or 'anybody'}"
+    low, high = max(span.low_s for span in spans), max(span.high_s for span in spans)
+    return f"the health checks noticed {low:.3g} .. {high:.3g} s after the fault"
 
 
 def _decide_restored(

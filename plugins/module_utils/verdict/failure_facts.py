@@ -87,6 +87,7 @@ class MeasuredFault:
     shorter_than_s: Optional[float]
     at_least_s: float
     health: Optional[Bounds]
+    alerts: Optional[Mapping[str, Any]]
     drain: Optional[Mapping[str, Any]]
     cold: Optional[Mapping[str, Any]]
     differences: Optional[tuple[str, ...]]
@@ -159,6 +160,7 @@ def read_fault(plain: Mapping[str, Any]) -> MeasuredFault:
             shorter_than_s=_optional(plain["shorter_than_s"]),
             at_least_s=_optional(plain.get("at_least_s")) or 0.0,
             health=_span((plain["detection"] or {}).get("health")),
+            alerts=(plain["detection"] or {}).get("alerts"),
             drain=plain["drain"],
             cold=plain["cold"],
             differences=None if restored is None else tuple(str(text) for text in restored["differences"]),

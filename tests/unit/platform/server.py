@@ -47,7 +47,7 @@ def serve(script: Script) -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_POST = do_GET  # noqa: N815 - the base class's name
+        do_POST = do_DELETE = do_GET  # noqa: N815 - the base class's names
 
         def log_message(self, *arguments: Any) -> None:
             pass

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import failure_facts as given
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.verdict import failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.failure import decide_failure
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, Scale, Verdict
 
@@ -150,14 +152,49 @@ def test_a_service_that_was_not_broken_leaves_isolation_open() -> None:
 
 def test_detection_is_not_run_blocks_nothing_and_tells_what_health_checks_noticed() -> None:
     result = decide("detection", *both()).result
-    assert (result.verdict, result.spec.blocking, result.low, result.high) == (Verdict.NOT_RUN, False, 0.1, 0.4)
-    assert "alerts" in result.reason
+    assert (result.verdict, result.spec.blocking, result.measured) == (Verdict.NOT_RUN, False, None)
+    assert "alerts were not looked at" in result.reason
+    assert "the health checks noticed 0.1 .. 0.4 s after the fault" in result.reason
 
 
 def test_not_detected_is_never_zero() -> None:
     result = decide("detection", *both(detection={"health": None, "alerts": None})).result
     assert (result.measured, result.high) == (None, None)
     assert "not noticed by the health checks of odds-uk" in result.reason
+
+
+def told(alert: str, low_s: float, high_s: float) -> list[Fault]:
+    """Both crashes, of which an alert told within these bounds."""
+    alerts = {"seen": [{"labels": {"alertname": alert}, "firing_s": [low_s, high_s]}], "why": ""}
+    detection = {"health": None, "alerts": alerts}
+    return [given.fault("odds_crash", name, detection=detection) for name in ("odds-uk", "odds-ie")]
+
+
+@pytest.fixture
+def catalogued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue with one alert about the mode, and one about another."""
+    real = failure.the_catalogue()
+    alert = next(iter(real.alerts.values()))
+    alerts = {
+        "OddsGone": replace(alert, name="OddsGone", failure_modes=("odds_crash",)),
+        "LogGone": replace(alert, name="LogGone", failure_modes=("log_restart",)),
+    }
+    monkeypatch.setattr(failure, "the_catalogue", lambda: replace(real, alerts=alerts))
+
+
+@pytest.mark.usefixtures("catalogued")
+def test_an_alert_about_the_mode_that_fired_is_its_detection() -> None:
+    result = decide("detection", *told("OddsGone", 31.0, 46.0)).result
+    assert (result.verdict, result.low, result.high) == (PASS, 31.0, 46.0)
+    late = decide("detection", *told("OddsGone", 310.0, 312.0)).result
+    assert (late.verdict, late.spec.blocking) == (FAIL, False)
+
+
+@pytest.mark.usefixtures("catalogued")
+def test_an_alert_about_something_else_is_none() -> None:
+    result = decide("detection", *told("LogGone", 1.0, 2.0)).result
+    assert (result.verdict, result.measured) == (Verdict.NOT_RUN, None)
+    assert "the alert drill of step S4" in result.reason
 
 
 # -- restored ----------------------------------------------------------------------------------------------------------

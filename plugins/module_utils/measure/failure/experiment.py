@@ -28,8 +28,10 @@ from ..recovery.cold import ColdOptions, ColdWatch
 from ..recovery.result import FailureResult
 from .guard import FaultGuard, undo_earlier
 from .heard import Heard
+from .quiet import PlannedSilence
 from .request import FailureRequest, at_most_s, chosen, open_fault
 from .seen import Seen, result_of, zero_of
+from .told import alerts_told
 from .watching import Watching
 
 # Connections that come back, a unit that its runtime still calls starting: given so long before it is a difference.
@@ -64,8 +66,22 @@ def break_and_measure(
     with Progress(progress_file, task) as progress, PlatformLock(directory, request.run_id):
         journal = Journal(directory / "undo")
         earlier = undo_earlier(journal)
-        result = _Experiment(profile, request, mode, service, fault, journal, progress).run()
-        return replace(result, undone_before=earlier)
+        about = f"{mode.name} on {service.name}, {request.run_id or 'without a run'}"
+        with PlannedSilence(profile, journal, request.run_id, about, at_most_s(request, mode)) as silence:
+            result = _Experiment(profile, request, mode, service, fault, journal, progress).run()
+        return replace(
+            result, undone_before=earlier, alerts=alerts_told(profile, _utc(result)), silence=silence.to_plain()
+        )
+
+
+def _utc(result: FailureResult) -> tuple[int, int]:
+    """When the fault was injected, by UTC: watching began at one moment of both clocks."""
+    assert result.injected is not None, "a result tells of a fault that was brought about"
+    low_us, high_us = (
+        result.started_us + (ns - result.baseline_start_ns) // 1000
+        for ns in (result.injected.low_ns, result.injected.high_ns)
+    )
+    return low_us, high_us
 
 
 class _Experiment:

@@ -72,7 +72,8 @@ class FailureResult:
     ``zero`` is "injection" or "heal"; ``plan``, ``proof``, ``drain``, ``cold`` and ``events`` are already plain.
     ``platform`` is the recovery over the lanes that must be well again. ``recovery`` is None where it is not known;
     that it was not before ``at_least_s`` still is. ``undone_before`` is what earlier runs had left and was undone
-    first. ``problems`` are the reasons why nothing can be decided, ``error`` what ended the measurement early.
+    first. ``alerts`` are those that told of it, ``silence`` is what kept people from being woken. ``problems`` are the
+    reasons why nothing can be decided, ``error`` what ended the measurement early.
     """
 
     mode: str
@@ -110,6 +111,8 @@ class FailureResult:
     problems: tuple[str, ...] = ()
     error: Optional[str] = None
     n: int = 1
+    alerts: Optional[Mapping[str, Any]] = None
+    silence: Optional[Mapping[str, Any]] = None
 
     def to_plain(self) -> dict[str, Any]:
         """As modules return it."""
@@ -126,7 +129,8 @@ class FailureResult:
             "shorter_than_s": None if self.platform is None else self.platform.shorter_than_s,
             "at_least_s": None if self.platform is None else self.platform.at_least_s,
             "why": "" if self.platform is None else self.platform.why,
-            "detection": {"health": plain_span(self.detection), "alerts": None},
+            "detection": {"health": plain_span(self.detection), "alerts": self.alerts and dict(self.alerts)},
+            "silence": self.silence and dict(self.silence),
             "drain": None if self.drain is None else dict(self.drain),
             "cold": None if self.cold is None else dict(self.cold),
             "events": dict(self.events),
