@@ -11,10 +11,10 @@ import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 PACKAGE = "ansible_collections.k2.hardening.plugins.module_utils"
-LAYERS = ("core", "profile", "platform", "measure", "fault")
+LAYERS = ("core", "profile", "platform", "measure", "fault", "deploy")
 FILES = sorted(path for layer in LAYERS for path in (PLUGINS / "module_utils" / layer).rglob("*.py"))
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
-CONTROLLER = tuple(f"{PACKAGE}.{name}" for name in ("verdict", "report", "cli"))
+CONTROLLER = tuple(f"{PACKAGE}.{name}" for name in ("catalogue", "verdict", "report", "cli"))
 
 
 def imported(path: Path) -> set[str]:
