@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import decide_drill, is_drill
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.baseline import read_baseline
@@ -25,7 +28,16 @@ from ansible_collections.k2.hardening.plugins.module_utils.verdict.runbook impor
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.rundir import RunDir, RunError
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.signoff import decide_sign_off
 
-STEPS = ("S0", "S1", "S2", "S3", "S4", "S5")
+
+@dataclass(frozen=True)
+class Decision:
+    """What a step's gates are decided from."""
+
+    profile: Profile
+    facts: dict[str, Any]
+    run: RunDir
+    scale: Scale
+    baseline: str | None
 
 
 class ActionModule(ActionBase):
@@ -37,7 +49,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(
             argument_spec={
-                "step": {"type": "str", "required": True, "choices": STEPS},
+                "step": {"type": "str", "required": True, "choices": tuple(DECIDE)},
                 "run_dir": {"type": "path", "required": True},
                 "profile": {"type": "dict", "required": True},
                 "facts": {"type": "dict", "required": True},
@@ -65,32 +77,60 @@ def _record(run: RunDir, one: Decided) -> GateResult:
     return run.record(one.result.with_evidence(*one.samples), one.detail, one.mechanism)
 
 
+def _preflight(of: Decision) -> list[Decided]:
+    return decide_preflight(of.profile, of.facts)
+
+
+def _latency(of: Decision) -> list[Decided]:
+    return decide_latency(of.profile, of.facts, of.scale, read_baseline(Path(of.baseline)) if of.baseline else None)
+
+
+def _resources(of: Decision) -> list[Decided]:
+    return decide_resources(of.profile, of.facts, of.scale)
+
+
+def _failure(of: Decision) -> list[Decided]:
+    recorded = Recorded({gate.spec.id: gate for gate in of.run.gates()}, of.run.details("S3"))
+    return decide_failure(of.profile, of.facts, of.scale, recorded)
+
+
+def _monitoring(of: Decision) -> list[Decided]:
+    if of.facts.get("coverage"):
+        return [decide_coverage(of.profile, of.scale)]
+    if is_drill(of.facts):
+        return decide_drill(of.profile, of.facts, of.scale)
+    return decide_monitoring(of.facts, of.scale)
+
+
+def _documents(of: Decision) -> list[Decided]:
+    if "runbook" in of.facts or "runbooks" in of.facts:
+        return decide_runbooks(of.profile, of.facts, of.scale)
+    if not of.facts.get("sign_off"):
+        raise RunError(
+            "facts of step S5 say nothing",
+            expected="runbook, runbooks or sign_off: true",
+            seen=str(sorted(of.facts)),
+        )
+    return decide_sign_off(of.profile, of.run, of.scale)
+
+
+DECIDE: dict[str, Callable[[Decision], list[Decided]]] = {
+    "S0": _preflight,
+    "S1": _latency,
+    "S2": _resources,
+    "S3": _failure,
+    "S4": _monitoring,
+    "S5": _documents,
+}
+
+
 def _decide(args: dict[str, Any], run: RunDir) -> list[Decided]:
-    profile = parse_profile(args["profile"])
-    if args["step"] == "S0":
-        return decide_preflight(profile, args["facts"])
     results = run.results()
-    scale = Scale.SHORTENED if results["quick"] else Scale(results["scale"])
-    if args["step"] == "S2":
-        return decide_resources(profile, args["facts"], scale)
-    if args["step"] == "S3":
-        recorded = Recorded({gate.spec.id: gate for gate in run.gates()}, run.details("S3"))
-        return decide_failure(profile, args["facts"], scale, recorded)
-    if args["step"] == "S4":
-        if args["facts"].get("coverage"):
-            return [decide_coverage(profile, scale)]
-        if is_drill(args["facts"]):
-            return decide_drill(profile, args["facts"], scale)
-        return decide_monitoring(args["facts"], scale)
-    if args["step"] == "S5":
-        if "runbook" in args["facts"] or "runbooks" in args["facts"]:
-            return decide_runbooks(profile, args["facts"], scale)
-        if not args["facts"].get("sign_off"):
-            raise RunError(
-                "facts of step S5 say nothing",
-                expected="runbook, runbooks or sign_off: true",
-                seen=str(sorted(args["facts"])),
-            )
-        return decide_sign_off(profile, run, scale)
-    baseline = read_baseline(Path(args["baseline"])) if args["baseline"] else None
-    return decide_latency(profile, args["facts"], scale, baseline)
+    decision = Decision(
+        profile=parse_profile(args["profile"]),
+        facts=args["facts"],
+        run=run,
+        scale=Scale.SHORTENED if results["quick"] else Scale(results["scale"]),
+        baseline=args["baseline"],
+    )
+    return DECIDE[args["step"]](decision)
