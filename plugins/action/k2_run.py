@@ -80,7 +80,11 @@ class ActionModule(ActionBase):
         )
         # Tasks run in forked workers; the parent is ansible-playbook itself, which lives as long as the run.
         run = RunDir.create(
-            Path(args["artifacts_dir"]), info, catalogue.not_run(profile, selected), Owner.of(os.getppid())
+            # Absolute: plugins that look a file up would take it as relative to a role.
+            Path(args["artifacts_dir"]).absolute(),
+            info,
+            catalogue.not_run(profile, selected),
+            Owner.of(os.getppid()),
         )
         return {"changed": True, "run_id": run.run_id, "run_dir": str(run.path), "steps": sorted(selected)}
 

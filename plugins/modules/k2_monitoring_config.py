@@ -59,6 +59,27 @@ options:
       - Its C(secret_files) are written with mode 0600, and neither they nor their differences are shown.
     type: dict
     default: {}
+    suboptions:
+      files:
+        description: Text of each file, by its path in O(directory).
+        type: dict
+        default: {}
+      secret_files:
+        description: The same of files that hold secrets.
+        type: dict
+        default: {}
+      tests:
+        description: Rule tests that must hold before anything is changed, by file name.
+        type: dict
+        default: {}
+      expected:
+        description: What the server must tell of itself afterwards.
+        type: dict
+        default: {}
+      left_out:
+        description: Reasons of what the platform has no metric for, by alert.
+        type: dict
+        default: {}
   verify_timeout:
     description:
       - Seconds that the server may take to run what was rendered; every rule is evaluated once before it counts.

@@ -81,7 +81,7 @@ run_id:
   type: str
   sample: 20260219T101500Z-1f0c9a
 run_dir:
-  description: Directory of the run.
+  description: Absolute path of the run's directory.
   returned: when started
   type: str
 steps:

@@ -111,8 +111,8 @@ class RunScreen:
         table: Any = Table.grid(padding=(0, 1))
         for task in self.board.running():
             fraction = task.fraction()
-            bar = ProgressBar(total=1.0, completed=fraction or 0.0, width=_BAR_CELLS, pulse=fraction is None)
-            table.add_row(bar, Text(describe(task, now), overflow="ellipsis", no_wrap=True))
+            progress = ProgressBar(total=1.0, completed=fraction or 0.0, width=_BAR_CELLS, pulse=fraction is None)
+            table.add_row(progress, Text(describe(task, now), overflow="ellipsis", no_wrap=True))
         counts: dict[str, int] = {}
         for verdict in self._decided().values():
             counts[verdict] = counts.get(verdict, 0) + 1

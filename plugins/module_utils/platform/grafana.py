@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import http
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
@@ -378,4 +379,4 @@ def read_frame(frame: Mapping[str, Any]) -> Frame:
 
 
 def _is_number(value: Union[bool, float, int, str, None]) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 NaN
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
