@@ -131,7 +131,9 @@ def test_other_facts_are_refused(facts: dict[str, Any]) -> None:
 
 
 def test_every_runbook_is_listed_from_the_first_second() -> None:
-    gates = {gate.spec.id: gate for gate in catalogue.not_run(PROFILE, ["S5"]) if gate.spec.step == "S5"}
+    gates = {
+        gate.spec.id: gate for gate in catalogue.not_run(PROFILE, ["S5"]) if gate.spec.id.startswith("S5.runbook.")
+    }
     names = ("feed_crash", "gone", "candle_view_stall", "oom_kill", "crash")
     assert set(gates) == {f"S5.runbook.{name}" for name in names}
     assert {name for name in names if gates[f"S5.runbook.{name}"].verdict is Verdict.NOT_APPLICABLE} == {
