@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.suggest import did_you_mean
-from ..profile.alerting import Alerting
 from ..profile.model import Profile, ServiceKind
 from ..profile.reader import Problem
 from ..profile.runbooks import page_of
