@@ -17,7 +17,7 @@ ROLE = ROOT / "roles" / "lab"
 # What the role has written before it writes what starts the services, and takes digests of.
 WRITTEN = (
     *("server.properties", "users.json", "pg_hba.conf", "postgresql.conf", "offload.json", "process-exporter.yml"),
-    *("prometheus/prometheus.yml", "alertmanager/alertmanager.yml", "grafana/grafana.ini"),
+    *("prometheus/lab.yml", "alertmanager/lab.yml", "grafana/grafana.ini"),
 )
 
 

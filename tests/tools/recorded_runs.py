@@ -14,7 +14,7 @@ import failure_facts
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict import catalogue
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.documents import REPORT_DOCUMENTS
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.documents import expected_documents
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import (
     GateResult,
     GateSpec,
@@ -51,20 +51,20 @@ def info(profile: Profile, quick: bool = False) -> RunInfo:
 
 
 def whole_run(root: Path, profile: Profile | None = None, *, spoil: dict[str, GateResult] | None = None) -> RunDir:
-    """A run under way in which every gate passed but those of step S5, and those in ``spoil``."""
+    """A run under way in which every gate passed but those on documents and sign-off, and those in ``spoil``."""
     profile = profile or parse_profile(full_data())
     scale = Scale(profile.platform.scale.value)
     run = RunDir.create(root, info(profile), catalogue.not_run(profile, catalogue.STEPS), Owner.of(os.getpid()))
     for gate in run.gates():
-        if gate.spec.step != "S5" and gate.verdict is not Verdict.NOT_APPLICABLE:
+        if gate.spec.id not in ("S5.documents", "S5.signoff") and gate.verdict is not Verdict.NOT_APPLICABLE:
             run.record((spoil or {}).get(gate.spec.id) or passing(gate.spec, scale), {}, "a test")
     return run
 
 
 def documents(run: RunDir) -> None:
     """Documents of the report that are as they should be."""
-    (run.path / "report").mkdir(exist_ok=True)
-    for name in REPORT_DOCUMENTS:
+    for name in expected_documents(run.gates()):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         text = (
             f'<p id="x">{run.run_id} <a href="../results.json">r</a> <a href="#x">x</a></p>'
             if "html" in name

@@ -39,7 +39,7 @@ AGREED = {
 
 def test_the_plain_result_has_every_agreed_key_and_survives_json():
     plain = RESULT.to_plain()
-    assert set(plain) == AGREED | {"at_least_s", "why"}
+    assert set(plain) == AGREED | {"at_least_s", "why", "silence"}
     assert json.loads(json.dumps(plain)) == plain
     assert plain["injected"] == [10_000_000_000, 10_000_000_000]
     assert plain["recovery"] == {"point": "served", "low_s": 2.0, "high_s": 3.0}
