@@ -28,6 +28,8 @@ STEPS = {"S0", "S1", "S2", "S3", "S4", "S5"}
 SHORTENED = "a shortened run"
 UNCHOSEN_ALERT = "not among the alerts chosen for this drill"
 TOO_SHORT = "no alert about it fired while it was watched"
+# Step S3 comes before S4, which deploys the first rules of a new lab.
+NO_RULES = "no alerting rule is deployed"
 # What may be left out in part, but not altogether; and what is to be said then.
 SOME_OF = (
     ("S3.", ".recovery", "not one failure mode was seen to recover in time"),
@@ -58,14 +60,14 @@ def is_timed(gate: dict[str, Any]) -> bool:
 def is_left_out(gate: dict[str, Any]) -> bool:
     """Whether a gate is one that this run was not to decide, and says so: a failure mode, an alert or a runbook that a
     shortened run leaves out, the milestone over all failure modes, what takes hours, an alert about a fault that was
-    over before it could fire, or the sign-off of what is no full-scale run.
+    over before it could fire or that there were no rules for, or the sign-off of what is no full-scale run.
     """
     if gate["verdict"] != "NOT_RUN" or gate["blocking"]:
         return False
     name, reason = gate["id"], gate["reason"]
     if name in ("S2.burn_in_24h", "S3.mttr_30s", "S5.signoff") or (gate["step"] == "S2" and name.endswith(".growth")):
         return True
-    if name.endswith(".detection") and reason.startswith(TOO_SHORT):
+    if name.endswith(".detection") and (reason.startswith(TOO_SHORT) or NO_RULES in reason):
         return True
     if name.startswith("S4.alert."):
         return bool(reason == UNCHOSEN_ALERT)

@@ -8,6 +8,7 @@ from typing import Any
 import check_results
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.measure.failure import told
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict import alert_drill
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Scale, Verdict
@@ -65,6 +66,12 @@ def test_what_a_shortened_run_leaves_out_is_no_problem() -> None:
     assert found() == []
 
 
+def test_a_fault_of_step_s3_before_there_are_rules_is_no_problem() -> None:
+    reason = "alerts were not looked at (front: no alerting rule is deployed); noticed after 1 s"
+    assert found(gate("S3.feed_handler_crash.detection", "NOT_RUN", blocking=False, reason=reason)) == []
+    assert check_results.NO_RULES == told.NO_RULES
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -81,7 +88,7 @@ def test_what_a_shortened_run_leaves_out_is_no_problem() -> None:
         gate("S4.alert.DiskSpaceLow", "NOT_RUN", blocking=False, reason="step S4 was not selected by tags"),
         gate("S3.feed_handler_crash.detection", "FAIL", blocking=False),
         gate(
-            "S3.feed_handler_crash.detection", "NOT_RUN", blocking=False, reason="alerts were not looked at (no rules)"
+            "S3.feed_handler_crash.detection", "NOT_RUN", blocking=False, reason="alerts were not looked at (refused)"
         ),
         gate("S5.runbook.feed_handler_crash", "FAIL"),
         gate("S5.runbook.feed_handler_crash", "INCONCLUSIVE", reason="the failure is not proven to have been there"),
