@@ -22,8 +22,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.request
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.scaling import NotScalable
 from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.quiet import PlannedSilence
 from ansible_collections.k2.hardening.plugins.module_utils.measure.leftovers import search_silences
-from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager_api import AlertmanagerClient
-from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus_api import PrometheusClient
+from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager import AlertmanagerClient
+from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus import PrometheusClient
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.alert_drill import (
     missing_proofs,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager_api import AlertmanagerClient
-from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus_api import PrometheusClient
+from ansible_collections.k2.hardening.plugins.module_utils.platform.alertmanager import AlertmanagerClient
+from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus import PrometheusClient
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.supervisor import SupervisorRuntime
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile

@@ -36,6 +36,21 @@ def now_rfc3339() -> str:
     return rfc3339(utc_us())
 
 
+def microseconds(text: str) -> int:
+    """The moment that an RFC 3339 text means; Python before 3.11 reads no ``Z`` and only 3 or 6 decimals.
+
+    :raises ValueError: it means none.
+    """
+    moment, dot, rest = text.replace("Z", "+00:00").partition(".")
+    if dot:
+        digits = len(rest) - len(rest.lstrip("0123456789"))
+        moment += "." + rest[:digits][:6].ljust(6, "0") + rest[digits:]
+    parsed = datetime.fromisoformat(moment)
+    if parsed.tzinfo is None:
+        raise ValueError(f"a time without a zone: {text}")
+    return round(parsed.timestamp() * 1_000_000)
+
+
 def boot_id() -> str:
     """The kernel's id of this boot; empty where the kernel has none (then monotonic readings cannot be joined)."""
     try:

@@ -69,7 +69,7 @@ class Deployment:
     def run(self, request: Request) -> Outcome:
         """Deploy and verify.
 
-        :raises CannotDeploy, CheckFailed, NoAnswer: before anything is changed.
+        :raises CannotDeploy, CheckFailed, ApiUnreachable: before anything is changed.
         :raises RolledBack: it was deployed, did not verify, and the old files are back.
         """
         self._tree.check_usable()

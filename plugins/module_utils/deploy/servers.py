@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ..platform.alertmanager import Alertmanager, config_hash
-from ..platform.prometheus import LoadedRule, Prometheus
+from ..platform.alertmanager import AlertmanagerClient, config_hash
+from ..platform.prometheus import ALERTING, RECORDING, PrometheusClient, RuleGroupRun, RuleRun
 from .checker import Checker
 from .expected import Expected, ExpectedRule
 
@@ -24,20 +24,20 @@ class Server(Protocol):
         """Have the staged copy checked by the server's own tool; raises CheckFailed."""
 
     def reload(self) -> None:
-        """Have the server read its configuration; raises NoAnswer, Refused."""
+        """Have the server read its configuration; raises ApiUnreachable, ApiRefused."""
 
     def differences(self, root: Path, expected: Expected) -> list[str]:
         """What of ``expected`` the server does not run; what may only need time says so by being told again."""
 
     def reachable(self) -> str:
-        """The server's version; raises NoAnswer."""
+        """The server's version; raises ApiUnreachable."""
 
 
 class PrometheusServer:
     """Prometheus, whose rules and targets the API tells in full."""
 
     def __init__(self, url: str, file: str, *, shares_file: bool) -> None:
-        self._api = Prometheus(url)
+        self._api = PrometheusClient(url)
         self._file = file
         self._shares_file = shares_file
 
@@ -61,7 +61,9 @@ class PrometheusServer:
     def differences(self, root: Path, expected: Expected) -> list[str]:
         """See Server."""
         del root
-        loaded = [rule for rule in self._api.rules() if rule.file.endswith(f"/{RULES_FILE}")]
+        groups = self._api.rule_groups()
+        ours = [group for group in groups if group.file.endswith(f"/{RULES_FILE}")]
+        loaded = [(group, rule) for group in ours for rule in group.rules if rule.kind == ALERTING]
         found = self._rules(loaded, expected.rules)
         scraped = {(each.job, each.url) for each in self._api.targets()}
         found += [
@@ -69,40 +71,46 @@ class PrometheusServer:
             for each in expected.targets
             if (each.job, each.url) not in scraped
         ]
-        return found + [f"recording rule {said}" for said in self._api.failing_records()]
+        return found + [
+            f"recording rule {rule.name}: {rule.error}"
+            for group in groups
+            for rule in group.rules
+            if rule.kind == RECORDING and rule.health == "err"
+        ]
 
-    def _rules(self, loaded: list[LoadedRule], expected: tuple[ExpectedRule, ...]) -> list[str]:
+    def _rules(self, loaded: list[tuple[RuleGroupRun, RuleRun]], expected: tuple[ExpectedRule, ...]) -> list[str]:
         found = []
         left = list(loaded)
         for rule in expected:
-            same = next((each for each in left if self._is_same(each, rule)), None)
+            same = next((each for each in left if self._is_same(*each, rule)), None)
             if same is None:
                 found.append(f"rule {rule.name} of group {rule.group} is not loaded as rendered")
                 continue
             left.remove(same)
-            if same.health != "ok":
-                found.append(f"rule {rule.name} is {same.health}: {same.last_error or 'not yet evaluated'}")
-        return found + [f"rule {each.name} of group {each.group} is loaded and was not rendered" for each in left]
+            run = same[1]
+            if run.health != "ok":
+                found.append(f"rule {rule.name} is {run.health}: {run.error or 'not yet evaluated'}")
+        return found + [f"rule {run.name} of group {group.name} is loaded and was not rendered" for group, run in left]
 
-    def _is_same(self, loaded: LoadedRule, rule: ExpectedRule) -> bool:
+    def _is_same(self, group: RuleGroupRun, loaded: RuleRun, rule: ExpectedRule) -> bool:
         alike = (
-            loaded.group == rule.group
+            group.name == rule.group
             and loaded.name == rule.name
-            and loaded.for_s == rule.for_s
+            and loaded.duration_s == rule.for_s
             and loaded.keep_firing_for_s == rule.keep_firing_for_s
             and dict(loaded.labels) == dict(rule.labels)
             and dict(loaded.annotations) == dict(rule.annotations)
         )
-        if not alike or loaded.expr == rule.expr:
+        if not alike or loaded.query == rule.expr:
             return alike
-        return self._api.formatted(loaded.expr) == self._api.formatted(rule.expr)
+        return self._api.formatted(loaded.query) == self._api.formatted(rule.expr)
 
 
 class AlertmanagerServer:
     """Alertmanager, which tells a hash of the configuration it runs on."""
 
     def __init__(self, url: str, file: str) -> None:
-        self._api = Alertmanager(url)
+        self._api = AlertmanagerClient(url)
         self._file = file
 
     def check(self, stage: Path, checker: Checker, tests: Mapping[str, str], expected: Expected) -> None:

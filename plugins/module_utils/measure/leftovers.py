@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from ..core.errors import K2Error
 from ..fault.journal import Journal
+from ..platform.alertmanager import EXPIRED, AlertmanagerClient
 
 # Silences that this tool makes carry this author, and only those are ever counted or removed.
 SILENCE_AUTHOR = "k2.hardening"
@@ -40,13 +39,11 @@ def search_journal(path: Path) -> Place:
 
 
 def search_silences(alertmanager_url: str) -> Place:
-    """Active or pending silences of this tool in the Alertmanager at ``alertmanager_url`` (its API v2)."""
+    """Active or pending silences of this tool in the Alertmanager at ``alertmanager_url``."""
     name = f"silences in {alertmanager_url}"
     try:
-        # The profile admits http and https only.
-        with urllib.request.urlopen(f"{alertmanager_url.rstrip('/')}/api/v2/silences", timeout=TIMEOUT_S) as answer:  # noqa: S310
-            silences = json.load(answer)
-        ours = [s for s in silences if s["createdBy"] == SILENCE_AUTHOR and s["status"]["state"] != "expired"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        silences = AlertmanagerClient(alertmanager_url, TIMEOUT_S).silences()
+    except K2Error as error:
         return Place(name, (), f"cannot list silences: {error}")
-    return Place(name, tuple(f"silence {s['id']} until {s['endsAt']}: {s.get('comment', '')}" for s in ours))
+    ours = [one for one in silences if one.created_by == SILENCE_AUTHOR and one.state != EXPIRED]
+    return Place(name, tuple(f"silence {one.id} until {one.ends_at}: {one.comment}" for one in ours))

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
-from ..core.clock import rfc3339
+from ..core.clock import microseconds, rfc3339
 from ..core.errors import K2Error
 from .http_api import HttpApi
-from .prefect import microseconds
 
 
 class ReceiverUnreadable(K2Error):  # noqa: N818 - see core.errors

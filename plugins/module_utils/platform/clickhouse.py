@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from ..core.clock import Deadline
 from ..core.errors import K2Error
 from ..profile.model import ClickHouse
-from .http_body import BodyTooLarge, read_body
+from .http_api import BodyTooLarge, read_body
 
 # None stands for NULL. DateTime, UUID, Enum and text arrive as str; floats as Decimal, so that none is rounded twice.
 Value = Union[None, bool, int, str, Decimal, tuple[Any, ...]]

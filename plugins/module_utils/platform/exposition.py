@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..core.clock import Deadline
 from ..core.errors import K2Error
-from .http_body import BodyTooLarge, read_body
+from .http_api import BodyTooLarge, read_body
 
 TIMEOUT_S = 5.0
 _BODY_LIMIT = 16 * 1024 * 1024

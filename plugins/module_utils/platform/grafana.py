@@ -8,20 +8,19 @@ that tells more than the status, so the body is looked at first.
 from __future__ import annotations
 
 import base64
-import http.client
+import http
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from ..core.clock import Deadline, utc_us
+from ..core.clock import utc_us
 from ..core.errors import K2Error
 from ..core.suggest import did_you_mean
-from .http_body import BodyTooLarge, read_body
+from .http_api import BodyTooLarge, exchange
 
 TIMEOUT_S = 10.0
-_BODY_LIMIT = 64 * 1024 * 1024
 _PAGE = 1000
 
 
@@ -258,28 +257,20 @@ class GrafanaClient:
         self, method: str, path: str, question: Optional[object] = None, tolerate: bool = False
     ) -> tuple[int, object]:
         """Status and decoded answer; with ``tolerate`` also those of a failure behind Grafana."""
-        parts = urlsplit(self._url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "", parts.port, timeout=self._access.timeout_s)
-        deadline = Deadline.after(self._access.timeout_s)
         headers = {"Accept": "application/json", "Content-Type": "application/json", **self._credentials()}
-        body = None if question is None else json.dumps(question)
+        body = None if question is None else json.dumps(question).encode()
         try:
-            connection.request(method, parts.path + path, body=body, headers=headers)
-            response = connection.getresponse()
-            text = read_body(response, deadline, _BODY_LIMIT)
+            response = exchange(method, self._url, path, body=body, headers=headers, timeout_s=self._access.timeout_s)
         except BodyTooLarge as error:
             raise self._unreadable(str(error)) from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise GrafanaUnreachable(
                 "Grafana did not answer",
                 expected=f"an answer from {self._url} within {self._access.timeout_s:g} s",
                 seen=f"{type(error).__name__}: {error}",
                 action="check that it runs and that k2_alerting.grafana_url names it",
             ) from error
-        finally:
-            connection.close()
-        return response.status, self._judged(method, path, response.status, text, tolerate)
+        return response.status, self._judged(method, path, response.status, response.body, tolerate)
 
     def _judged(self, method: str, path: str, status: int, text: bytes, tolerate: bool) -> object:
         start = " ".join(text[:400].decode("utf-8", "replace").split())

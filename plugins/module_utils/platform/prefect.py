@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import http.client
+import http
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, Optional
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from ..core.clock import Deadline
+from ..core.clock import microseconds
 from ..core.errors import K2Error
 from ..core.suggest import did_you_mean
-from .http_body import BodyTooLarge, read_body
+from .http_api import BodyTooLarge, exchange
 
 TIMEOUT_S = 5.0
 COMPLETED = "COMPLETED"
@@ -134,33 +134,28 @@ class PrefectClient:
         self, method: str, path: str, question: Optional[Mapping[str, Any]] = None
     ) -> tuple[int, Optional[int], object]:
         """Status, server time and decoded answer (none with 204); of errors only Prefect's own 404 is an answer."""
-        parts = urlsplit(self._url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-        deadline = Deadline.after(TIMEOUT_S)
-        body = None if question is None else json.dumps(question)
+        body = None if question is None else json.dumps(question).encode()
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
         try:
-            headers = {"Accept": "application/json", "Content-Type": "application/json"}
-            connection.request(method, parts.path + path, body=body, headers=headers)
-            response = connection.getresponse()
-            text = read_body(response, deadline, _BODY_LIMIT)
+            response = exchange(
+                method, self._url, path, body=body, headers=headers, timeout_s=TIMEOUT_S, limit_bytes=_BODY_LIMIT
+            )
         except BodyTooLarge as error:
             raise self._unreadable(str(error)) from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise self._unreachable(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
         if response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise self._unreachable(f"HTTP {response.status}: {_start(text)}")
+            raise self._unreachable(f"HTTP {response.status}: {_start(response.body)}")
         if response.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
             raise PrefectRefused(
                 "Prefect wants credentials",
                 expected=f"an API that can be read without at {self._url}",
-                seen=f"HTTP {response.status}: {_start(text)}",
+                seen=f"HTTP {response.status}: {_start(response.body)}",
                 action="name an address that needs none, such as one behind a proxy that adds them",
             )
-        answer = None if response.status == http.HTTPStatus.NO_CONTENT else self._decoded(response.status, text)
-        return response.status, _header_time(response), answer
+        done = response.status == http.HTTPStatus.NO_CONTENT
+        answer = None if done else self._decoded(response.status, response.body)
+        return response.status, _header_time(response.headers), answer
 
     def _decoded(self, status: int, text: bytes) -> object:
         try:
@@ -209,20 +204,8 @@ class PrefectClient:
         )
 
 
-def microseconds(text: str) -> int:
-    """The moment that an RFC 3339 text means; Python before 3.11 reads no ``Z`` and only 3 or 6 decimals."""
-    moment, dot, rest = text.replace("Z", "+00:00").partition(".")
-    if dot:
-        digits = len(rest) - len(rest.lstrip("0123456789"))
-        moment += "." + rest[:digits][:6].ljust(6, "0") + rest[digits:]
-    parsed = datetime.fromisoformat(moment)
-    if parsed.tzinfo is None:
-        raise ValueError(f"a time without a zone: {text}")
-    return round(parsed.timestamp() * 1_000_000)
-
-
-def _header_time(response: http.client.HTTPResponse) -> Optional[int]:
-    date = response.headers.get("Date")
+def _header_time(headers: Message) -> Optional[int]:
+    date = headers.get("Date")
     if date is None:
         return None
     try:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..core.clock import rfc3339
-from .prefect import COMPLETED, ENDED, PrefectClient, microseconds
+from ..core.clock import microseconds, rfc3339
+from .prefect import COMPLETED, ENDED, PrefectClient
 
 RUNNING = "RUNNING"
 # A worker has taken such a run and not let go of it.

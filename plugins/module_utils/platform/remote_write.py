@@ -7,17 +7,17 @@ The request is the protobuf message ``prometheus.WriteRequest`` in snappy's bloc
 
 from __future__ import annotations
 
-import http.client
+import http
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import urlsplit
 
-from .http_api import ApiRefused, ApiUnreachable
+from .http_api import ApiRefused, ApiUnreachable, BodyTooLarge, exchange
 
 # What Prometheus itself writes where a series ends.
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 
 _LITERAL = 1 << 15
+_SAID = 4096
 Sample = tuple[int, float]
 
 
@@ -26,26 +26,29 @@ def write(url: str, series: Iterable[tuple[Mapping[str, str], Sequence[Sample]]]
 
     :raises ApiUnreachable, ApiRefused: Prometheus did not answer, or did not take them.
     """
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     headers = {
         "Content-Type": "application/x-protobuf",
         "Content-Encoding": "snappy",
         "X-Prometheus-Remote-Write-Version": "0.1.0",
     }
     try:
-        connection.request("POST", "/api/v1/write", body=literal_snappy(encoded(series)), headers=headers)
-        answer = connection.getresponse()
-        said = answer.read(4096).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
+        answer = exchange(
+            "POST", url, "/api/v1/write", body=literal_snappy(encoded(series)), headers=headers, timeout_s=timeout_s
+        )
+    except (OSError, BodyTooLarge) as error:
         raise ApiUnreachable(
-            "Prometheus did not take samples", expected=f"an answer from {url}", seen=str(error)
+            "Prometheus did not take samples",
+            expected=f"an answer from {url} within {timeout_s:g} s",
+            seen=f"{type(error).__name__}: {error}",
+            action="check that it runs",
         ) from error
-    finally:
-        connection.close()
     if answer.status not in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT):
         raise ApiRefused(
-            "Prometheus did not take samples", expected="status 204", seen=f"status {answer.status}: {said.strip()}"
+            "Prometheus did not take samples",
+            status=answer.status,
+            expected=f"status 204 from {url}",
+            seen=f"status {answer.status}: {answer.body[:_SAID].decode('utf-8', 'replace').strip()}",
+            action="mend what it says; it takes samples with --web.enable-remote-write-receiver",
         )
 
 

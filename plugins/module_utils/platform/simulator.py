@@ -7,15 +7,12 @@ What there is to ask is told where it is asked: loads in ``measure/load/simulato
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping
 from typing import Any, Optional
-from urllib.parse import urlsplit
 
-from ..core.clock import Deadline
 from ..core.errors import K2Error
-from .http_body import BodyTooLarge, read_body
+from .http_api import BodyTooLarge, exchange
 
 TIMEOUT_S = 5.0
 _BODY_LIMIT = 1024 * 1024
@@ -36,23 +33,20 @@ class SimulatorControl:
 
         :raises SimulatorError: there was none within TIMEOUT_S.
         """
-        parts = urlsplit(self.url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        text = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
         try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, parts.path + path, body=text, headers={"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, read_body(response, Deadline.after(TIMEOUT_S), _BODY_LIMIT)
-        except (OSError, http.client.HTTPException, BodyTooLarge) as error:
+            answer = exchange(
+                method, self.url, path, body=text, headers=headers, timeout_s=TIMEOUT_S, limit_bytes=_BODY_LIMIT
+            )
+        except (OSError, BodyTooLarge) as error:
             raise SimulatorError(
                 "the simulator did not answer",
                 expected=f"an answer from {self.url}{path} within {TIMEOUT_S:g} s",
                 seen=f"{type(error).__name__}: {error}",
                 action="check that it runs and that k2_load.control_url is its control interface",
             ) from error
-        finally:
-            connection.close()
+        return answer.status, answer.body
 
 
 def decoded(text: bytes) -> dict[str, Any]:

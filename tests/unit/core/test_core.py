@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline, read_clock, rfc3339
+import pytest
+
+from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline, microseconds, read_clock, rfc3339
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.core.suggest import did_you_mean, nearest
 
@@ -18,6 +20,24 @@ def test_error_says_what_was_expected_seen_and_to_do() -> None:
 def test_times_are_rfc3339_with_microseconds() -> None:
     assert rfc3339(1_700_000_000_000_007) == "2023-11-14T22:13:20.000007Z"
     assert rfc3339(0) == "1970-01-01T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2023-11-14T22:13:20.000007Z",
+        "2023-11-14T22:13:20.000007999Z",
+        "2023-11-14T23:13:20.000007+01:00",
+    ],
+)
+def test_a_moment_is_read_whatever_its_zone_and_decimals(text: str) -> None:
+    assert microseconds(text) == 1_700_000_000_000_007
+
+
+def test_a_moment_without_fraction_or_zone() -> None:
+    assert microseconds("1970-01-01T00:00:01Z") == 1_000_000
+    with pytest.raises(ValueError, match="without a zone"):
+        microseconds("2023-11-14T22:13:20")
 
 
 def test_clock_reading_carries_the_boot() -> None:

@@ -21,7 +21,7 @@ from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.http_api import HttpApi
 from ...platform.probe import run_probe
-from ...platform.prometheus_api import RuleRun
+from ...platform.prometheus import RuleRun
 from ...profile.model import Lifecycle, Profile
 from ..failure.guard import undo_earlier
 from .dead_man import drill_dead_man

@@ -12,7 +12,7 @@ from ...core.clock import Deadline, utc_us
 from ...fault.inject.base import Fault
 from ...fault.inject.factory import fault_for
 from ...platform.alert_receiver import Delivered
-from ...platform.prometheus_api import RuleRun
+from ...platform.prometheus import RuleRun
 from ...platform.runtime.factory import runtime_of
 from ...profile.model import Profile
 from .held import Held, HeldFaults

@@ -9,9 +9,9 @@ from typing import Optional
 
 from ...core.errors import K2Error
 from ...platform.alert_receiver import AlertReceiver
-from ...platform.alertmanager_api import AlertmanagerClient
+from ...platform.alertmanager import AlertmanagerClient
 from ...platform.procfs import read_stat
-from ...platform.prometheus_api import PrometheusClient
+from ...platform.prometheus import PrometheusClient
 from ...platform.runtime.factory import runtime_of
 from ...profile.alerting import Server
 from ...profile.model import Profile, Service

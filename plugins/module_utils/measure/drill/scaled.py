@@ -15,7 +15,7 @@ from typing import Any, Optional
 from ...core.errors import K2Error
 from ...fault.inject.base import Fault
 from ...fault.inject.config_file import ConfigFile
-from ...platform.prometheus_api import RuleGroupRun
+from ...platform.prometheus import RuleGroupRun
 from .held import Held, HeldFaults
 from .request import DrillRequest, Monitoring, on_host
 from .scaling import ROUTE_WAITS, RULE_WAITS, NotScalable, rule_differences, scaled_text, text_differences

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ...core.errors import K2Error
-from ...platform.prometheus_api import RuleGroupRun, RuleRun
+from ...platform.prometheus import RuleGroupRun, RuleRun
 
 RULE_WAITS = ("for", "keep_firing_for", "interval")
 ROUTE_WAITS = ("group_wait", "group_interval", "repeat_interval")

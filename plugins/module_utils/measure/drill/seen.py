@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from ...platform.alert_receiver import Delivered
-from ...platform.prometheus_api import Series
+from ...platform.prometheus import Series
 
 FIRING = "firing"
 RESOLVED = "resolved"

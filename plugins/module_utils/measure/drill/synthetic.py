@@ -16,7 +16,7 @@ from ...core.clock import Deadline, utc_us
 from ...core.errors import K2Error
 from ...fault.journal import Journal
 from ...platform.alert_receiver import AlertReceiver
-from ...platform.prometheus_api import PrometheusClient, RuleGroupRun, RuleRun
+from ...platform.prometheus import PrometheusClient, RuleGroupRun, RuleRun
 from ...platform.remote_write import Sample, write
 from .notation import labels_of, values_of
 from .plan import AlertPlan, Synthetic

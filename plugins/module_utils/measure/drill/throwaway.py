@@ -26,7 +26,7 @@ from ...fault.journal import Entry, Journal
 from ...fault.steps import start_ticks
 from ...fault.watchdog import Watchdog, WatchdogError
 from ...platform.http_api import ApiUnreachable
-from ...platform.prometheus_api import PrometheusClient, RuleRun
+from ...platform.prometheus import PrometheusClient, RuleRun
 from .scaling import scaled_s
 
 MARK = {"k2_drill": "synthetic"}

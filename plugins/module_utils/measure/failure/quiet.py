@@ -16,7 +16,7 @@ from ...core.errors import K2Error
 from ...fault.journal import Entry, Journal
 from ...fault.steps import perform
 from ...fault.watchdog import Watchdog
-from ...platform.alertmanager_api import AlertmanagerClient, Matcher
+from ...platform.alertmanager import AlertmanagerClient, Matcher
 from ...profile.model import Profile
 from ..leftovers import SILENCE_AUTHOR
 

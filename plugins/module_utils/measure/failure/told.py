@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.clock import utc_us
 from ...core.errors import K2Error
-from ...platform.prometheus_api import PrometheusClient
+from ...platform.prometheus import PrometheusClient
 from ...profile.model import Profile
 from ..drill.seen import occurrences
 

@@ -18,7 +18,7 @@ from ...deploy.errors import CheckFailed
 from ...deploy.expected import Expected
 from ...deploy.servers import AlertmanagerServer, PrometheusServer, run_routes, write_tests
 from ...deploy.tree import WORK
-from ...platform.prometheus import Prometheus
+from ...platform.prometheus import PrometheusClient
 
 _PAUSE_S = 1.0
 _TOLD = 3000
@@ -70,7 +70,7 @@ class AlertmanagerSight:
 def see_rules(url: str, shares_file: bool, file: str, root: Path, expected: Expected, wait_s: float) -> RulesSight:
     """Compare, until nothing differs or ``wait_s`` is over: a rule counts once it was evaluated."""
     server = PrometheusServer(url, file, shares_file=shares_file)
-    api = Prometheus(url)
+    api = PrometheusClient(url)
     try:
         version = server.reachable()
         found = _until(lambda: server.differences(root, expected), lambda seen: not seen, wait_s)
@@ -102,7 +102,7 @@ def see_tests(checker: Checker, tests: Mapping[str, str], mutants: list[Mapping[
 
 def see_metrics(url: str, readers: Mapping[str, list[str]], wait_s: float) -> MetricsSight:
     """Look for each metric, until all are there or ``wait_s`` is over: some appear with the first scrape only."""
-    api = Prometheus(url)
+    api = PrometheusClient(url)
     plain = {name: tuple(alerts) for name, alerts in readers.items()}
 
     def count() -> dict[str, int]:

@@ -16,7 +16,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.scaling
     seconds,
     text_differences,
 )
-from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus_api import RuleGroupRun, RuleRun
+from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus import RuleGroupRun, RuleRun
 
 RULES = """\
 groups:

@@ -12,7 +12,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.seen im
     with_deliveries,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.platform.alert_receiver import Delivered
-from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus_api import Series
+from ansible_collections.k2.hardening.plugins.module_utils.platform.prometheus import Series
 
 S = 1_000_000
 DOWN = {"alertname": "Down", "service": "store"}
