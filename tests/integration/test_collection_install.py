@@ -31,11 +31,14 @@ NEEDED = (
     "playbooks/audit.yml",
     "playbooks/step1_latency.yml",
     "plugins/callback/k2_progress.py",
+    "plugins/module_utils/catalogue/alerts.yml",
+    "plugins/module_utils/catalogue/dashboards/k2-overview.yml",
     "plugins/modules/k2_stack_info.py",
     "requirements/run.txt",
     "roles/lab/meta/argument_specs.yml",
     "roles/latency_benchmark/meta/argument_specs.yml",
     "roles/preflight/meta/argument_specs.yml",
+    "roles/runbooks/templates/runbook.md.j2",
     "roles/tier_audit/meta/argument_specs.yml",
 )
 FOREIGN = (

@@ -80,7 +80,8 @@ def test_a_crash_is_survived_and_costs_no_record(broken: Path) -> None:
     found = gates(broken)
     for word in ("recovery", "loss", "isolation", "restored"):
         assert verdict(found, f"silver_processor_crash.{word}") == ("PASS", ""), word
-    assert verdict(found, "silver_processor_crash.detection")[0] == "NOT_RUN"
+    # An alert tells of it where step S4 has deployed its rules before.
+    assert verdict(found, "silver_processor_crash.detection")[0] in ("NOT_RUN", "PASS")
     gate = found["S3.silver_processor_crash.recovery"]
     assert 0 <= gate["low"] <= gate["high"] < gate["target"]
     assert gate["n"] == 1

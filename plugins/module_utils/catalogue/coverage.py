@@ -10,12 +10,10 @@ from typing import Any
 
 from ..profile.failures import crash_modes
 from ..profile.model import Profile
+from ..profile.runbooks import ANY_CRASH
 from .alert import Alert, Catalogue
 from .dashboard import DashboardFile, PanelSpec
 
-CRASH = "crash"
-# Runbooks that are about no failure mode of a profile: any service that crashes, and what watches the platform.
-BESIDE = (CRASH, "monitoring", "disk_space")
 # Metrics that need no map: those of the servers that watch, and whether a target answers.
 _OWN = re.compile(r"\b(?:up|prometheus_\w+|alertmanager_\w+)\b")
 
@@ -38,12 +36,7 @@ class CoverageRow:
 def covered_modes(profile: Profile) -> tuple[str, ...]:
     """The failure modes that a platform can have; ``crash`` stands for those of all other services."""
     own = [mode.name for mode in profile.failure_modes.values() if mode.not_applicable is None]
-    return (*own, *((CRASH,) if crash_modes(profile) else ()))
-
-
-def known_runbooks(profile: Profile) -> tuple[str, ...]:
-    """The runbooks of a platform, by name."""
-    return tuple(dict.fromkeys((*profile.failure_modes, *BESIDE)))
+    return (*own, *((ANY_CRASH,) if crash_modes(profile) else ()))
 
 
 def coverage(

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.suggest import did_you_mean
-from ..profile.alerting import Alerting
 from ..profile.model import Profile, ServiceKind
 from ..profile.reader import Problem
+from ..profile.runbooks import page_of
 from .alert import PLACEHOLDER, Alert, Catalogue, Each, seconds
 from .parse import CatalogueError
 from .promql import is_metric_name, metric_names
@@ -208,16 +208,16 @@ def _rule(alert: Alert, profile: Profile, names: Mapping[str, str]) -> Rule:
         annotations={
             "summary": expanded(alert.summary, values),
             "description": expanded(alert.description, values),
-            **_links(alert, alerting),
+            **_links(alert, profile),
         },
         values=values,
     )
 
 
-def _links(alert: Alert, alerting: Alerting | None) -> dict[str, str]:
-    links = {}
+def _links(alert: Alert, profile: Profile) -> dict[str, str]:
+    links, alerting = {}, profile.alerting
     if alerting is not None and alerting.runbooks_url is not None:
-        links["runbook_url"] = f"{alerting.runbooks_url.rstrip('/')}/{alert.runbook}.md"
+        links["runbook_url"] = f"{alerting.runbooks_url.rstrip('/')}/{page_of(profile, alert.runbook)}.md"
     if alerting is not None and alerting.grafana_url is not None:
         links["dashboard_url"] = f"{alerting.grafana_url.rstrip('/')}/d/{alert.dashboard}"
     return links

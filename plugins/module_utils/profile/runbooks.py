@@ -23,6 +23,10 @@ from .model import (
 STALLED_VIEW = "candle_view_stall"
 OOM_KILL = "oom_kill"
 ANY_CRASH = "crash"
+# Pages that are about no failure; alerts lead to them.
+GENERAL = ("monitoring", "disk_space")
+# Where an alert leads whose own runbook a platform does not have.
+ON_CALL = "on-call"
 # Who stands for any service that the kernel may kill: the first of these that loses nothing, else who is there.
 _KILLED = (ServiceKind.PROCESSOR, ServiceKind.WORKER, ServiceKind.MONITORING, ServiceKind.DASHBOARD)
 
@@ -34,6 +38,16 @@ def runbook_modes(profile: Profile) -> tuple[FailureMode, ...]:
     """
     own = [mode for mode in profile.failure_modes.values() if mode.name not in (STALLED_VIEW, OOM_KILL, ANY_CRASH)]
     return (*own, _stalled_view(profile), _oom_kill(profile), _any_crash(profile))
+
+
+def known_runbooks(profile: Profile) -> tuple[str, ...]:
+    """The runbooks of a platform by name; each is a page."""
+    return (*(mode.name for mode in runbook_modes(profile)), *GENERAL)
+
+
+def page_of(profile: Profile, runbook: str) -> str:
+    """The page that an alert with this runbook leads to on this platform; there is always one."""
+    return runbook if runbook in known_runbooks(profile) else ON_CALL
 
 
 def _stalled_view(profile: Profile) -> FailureMode:

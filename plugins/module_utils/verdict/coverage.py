@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from ..catalogue.coverage import alerts_without, coverage, covered_modes, known_runbooks
+from ..catalogue.coverage import alerts_without, coverage, covered_modes
 from ..catalogue.dashboard_load import load_dashboards
 from ..catalogue.rules import rules_of
 from ..profile.model import Profile
+from ..profile.runbooks import known_runbooks
 from .gate import Decided, GateResult, Scale, Verdict, decide
 from .monitoring_gates import coverage_gate, the_catalogue
 

@@ -16,7 +16,6 @@ from ansible_collections.k2.hardening.plugins.module_utils.catalogue.coverage im
     alerts_without,
     coverage,
     covered_modes,
-    known_runbooks,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.catalogue.dashboard_load import load_dashboards
 from ansible_collections.k2.hardening.plugins.module_utils.catalogue.drills import drill_plans
@@ -26,6 +25,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.cli.inventory import 
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.notation import labels_of, values_of
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.plan import read_plans, rounds_of
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
+from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks import known_runbooks
 
 INVENTORY = Path(__file__).resolve().parents[3] / "inventory" / "lab"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import check_results
 import failure_facts as given
 import pytest
 
@@ -195,6 +196,7 @@ def test_an_alert_about_something_else_is_none() -> None:
     result = decide("detection", *told("LogGone", 1.0, 2.0)).result
     assert (result.verdict, result.measured) == (Verdict.NOT_RUN, None)
     assert "the alert drill of step S4" in result.reason
+    assert result.reason.startswith(check_results.TOO_SHORT)
 
 
 # -- restored ----------------------------------------------------------------------------------------------------------

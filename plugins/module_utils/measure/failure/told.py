@@ -14,6 +14,8 @@ from ..drill.seen import occurrences
 # An alert with samples before the fault was there already.
 _BEFORE_S = 60
 
+NO_RULES = "no alerting rule is deployed"
+
 
 def alerts_told(profile: Profile, injected_us: tuple[int, int]) -> dict[str, Any]:
     """Alerts that fired since the injection (microseconds since the epoch, before and after it), and when.
@@ -28,7 +30,7 @@ def alerts_told(profile: Profile, injected_us: tuple[int, int]) -> dict[str, Any
     try:
         client = PrometheusClient(url)
         if not any(True for _ in client.alerting_rules()):
-            return {"seen": [], "why": "no alerting rule is deployed"}
+            return {"seen": [], "why": NO_RULES}
         series = client.query(f"ALERTS[{window_s}s]")
     except K2Error as error:
         return {"seen": [], "why": str(error)}

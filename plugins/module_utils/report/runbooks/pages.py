@@ -8,34 +8,47 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...catalogue.alert import Alert, Catalogue, DrillKind, duration
+from ...catalogue.coverage import panels_of
+from ...catalogue.dashboard import DashboardFile
+from ...catalogue.dashboard_load import load_dashboards
 from ...profile.failures import CRASH, affected_exchanges, crash_modes, on_hot_path
 from ...profile.model import FailureMode, Lifecycle, Profile, RuntimeKind, Service, ServiceKind
-from ...profile.runbooks import ANY_CRASH, OOM_KILL, STALLED_VIEW, runbook_modes
+from ...profile.runbooks import ANY_CRASH, OOM_KILL, known_runbooks, page_of, runbook_modes
 from .commands import commands_for, overview
 from .measured import Evidence, Measured
 from .shell import probe_command, setup_lines
 from .shown import Shown, Subject, subject_of
 from .steps import diagnosis, resolution
 
-# Pages that no failure mode has; alerts lead to them.
-GENERAL = ("monitoring", "disk_space")
-ON_CALL, ARCHITECTURE = "on-call", "architecture"
-# Alerts that tell of what no failure mode of the catalogue is: by the metric that they read.
-_BY_METRIC = {OOM_KILL: "oom_kills", STALLED_VIEW: "materialised_time"}
+ARCHITECTURE = "architecture"
 
 
 @dataclass(frozen=True)
 class Related:
-    """An alert that tells of a failure: where it shows, and how it is proven."""
+    """An alert that tells of a failure: where it shows, and how it is proven.
+
+    ``panels`` are those of ``dashboard``, by their titles; ``drill`` is Markdown, ``proven`` the newest drill.
+    """
 
     name: str
     severity: str
     summary: str
     after: str
-    panel: Optional[str]
     dashboard: str
+    dashboard_url: Optional[str]
+    panels: tuple[str, ...]
     drill: str
-    evidence: Optional[str]
+    proven: Optional[Measured]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What pages are made of."""
+
+    profile: Profile
+    catalogue: Catalogue
+    evidence: Evidence
+    dashboards: Mapping[str, DashboardFile]
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,9 @@ class RunbookPage:
     tested: Optional[Measured]
 
 
-def runbook_page(profile: Profile, catalogue: Catalogue, evidence: Evidence, mode: FailureMode) -> RunbookPage:
+def runbook_page(sources: Sources, mode: FailureMode) -> RunbookPage:
     """The page of one failure mode."""
+    profile, evidence = sources.profile, sources.evidence
     names = _services_of(profile, mode)
     subject = subject_of(profile, names)
     service = subject.service if subject is not None else None
@@ -83,7 +97,7 @@ def runbook_page(profile: Profile, catalogue: Catalogue, evidence: Evidence, mod
         prepare=(*setup_lines(profile, used), *(subject.choose if subject is not None else ())),
         diagnosis=diagnosis(profile, mode, subject),
         resolution=resolution(profile, mode, subject),
-        alerts=tuple(related(profile, each) for each in _alerts_of(catalogue, mode.name)),
+        alerts=tuple(related(sources, each) for each in _alerts_of(sources.catalogue, mode.name)),
         recovery=recovery,
         noticed=evidence.health(mode.name),
         alerted=evidence.newest(f"S3.{mode.name}.detection"),
@@ -100,15 +114,20 @@ def severity(profile: Profile, service: Optional[Service], exchanges: tuple[str,
     return "SEV4" if service.kind in (ServiceKind.MONITORING, ServiceKind.DASHBOARD, ServiceKind.CONSOLE) else "SEV3"
 
 
-def related(profile: Profile, alert: Alert) -> Related:
+def related(sources: Sources, alert: Alert) -> Related:
     """What a page says of an alert."""
+    profile, file = sources.profile, sources.dashboards.get(alert.dashboard)
     grafana = profile.alerting.grafana_url if profile.alerting is not None else None
+    title = file.title if file is not None else alert.dashboard
+    shown = panels_of(alert, sources.catalogue, sources.dashboards)
+    mode = f"`{alert.drill.mode}`"
+    if alert.drill.mode in known_runbooks(profile):
+        mode = f"[{alert.drill.mode}]({alert.drill.mode}.md)"
     drill = {
-        DrillKind.LIVE: f"failure mode `{alert.drill.mode}`",
-        DrillKind.HELD: f"failure mode `{alert.drill.mode}`, held for {alert.drill.hold_s:g} s"
-        if alert.drill.hold_s
-        else "",
-        DrillKind.SCALED: f"failure mode `{alert.drill.mode}`, with shorter times in the rule",
+        # Without a mode it fires always.
+        DrillKind.LIVE: f"failure mode {mode}" if alert.drill.mode else "its absence is noticed",
+        DrillKind.HELD: f"failure mode {mode}, held for {alert.drill.hold_s or 0:g} s",
+        DrillKind.SCALED: f"failure mode {mode}, with shorter times in the rule",
         DrillKind.SYNTHETIC: f"none by a fault: {alert.drill.reason}",
     }[alert.drill.kind]
     return Related(
@@ -116,21 +135,19 @@ def related(profile: Profile, alert: Alert) -> Related:
         severity=alert.severity.value,
         summary=_plain(alert, alert.summary),
         after=duration(alert.for_s),
-        panel=None if grafana is None else f"{grafana.rstrip('/')}/d/{alert.dashboard}",
-        dashboard=alert.dashboard,
+        dashboard=title,
+        dashboard_url=None if grafana is None else f"{grafana.rstrip('/')}/d/{alert.dashboard}",
+        panels=tuple(each.removeprefix(f"{title}: ") for each in shown),
         drill=drill,
-        evidence=None,
+        proven=sources.evidence.newest(f"S4.alert.{alert.name}"),
     )
 
 
 def context(profile: Profile, catalogue: Catalogue, evidence: Evidence) -> Mapping[str, Any]:
     """What all pages share, and the on-call guide and the architecture page are made of."""
-    pages = tuple(runbook_page(profile, catalogue, evidence, mode) for mode in runbook_modes(profile))
-    known = {page.name for page in pages} | set(GENERAL)
-    alerts = [
-        (related(profile, alert), alert.runbook if alert.runbook in known else ON_CALL)
-        for alert in catalogue.alerts.values()
-    ]
+    sources = Sources(profile, catalogue, evidence, {each.uid: each for each in load_dashboards()})
+    pages = tuple(runbook_page(sources, mode) for mode in runbook_modes(profile))
+    alerts = [(related(sources, alert), page_of(profile, alert.runbook)) for alert in catalogue.alerts.values()]
     services: list[dict[str, Any]] = [
         {
             "service": service,
@@ -183,14 +200,7 @@ def _services_of(profile: Profile, mode: FailureMode) -> tuple[str, ...]:
 
 
 def _alerts_of(catalogue: Catalogue, name: str) -> list[Alert]:
-    metric = _BY_METRIC.get(name)
-    return [
-        alert
-        for alert in catalogue.alerts.values()
-        if name in alert.failure_modes
-        or alert.runbook == name
-        or (metric is not None and f"[[{metric}]]" in alert.expr)
-    ]
+    return [alert for alert in catalogue.alerts.values() if name in alert.failure_modes or alert.runbook == name]
 
 
 def _plain(alert: Alert, text: str) -> str:

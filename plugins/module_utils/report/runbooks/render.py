@@ -14,8 +14,9 @@ from ...catalogue.load import load_catalogue
 from ...core.errors import K2Error
 from ...measure.runbook.page import read_page
 from ...profile.model import Profile
+from ...profile.runbooks import GENERAL, ON_CALL
 from .measured import Evidence
-from .pages import ARCHITECTURE, GENERAL, ON_CALL, context
+from .pages import ARCHITECTURE, context
 from .site import Site
 
 INDEX = "index"

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import K2Error
-from .pages import ARCHITECTURE, GENERAL, ON_CALL
+from ...profile.runbooks import GENERAL, ON_CALL
+from .pages import ARCHITECTURE
 
 STAMP = ".built-from"
 # What the theme loads from elsewhere so that its search works from disk.

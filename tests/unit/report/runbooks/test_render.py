@@ -11,14 +11,20 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.k2.hardening.plugins.module_utils.catalogue.load import load_catalogue
+from ansible_collections.k2.hardening.plugins.module_utils.catalogue.rules import rules_of
 from ansible_collections.k2.hardening.plugins.module_utils.cli.inventory import load_profile
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.measure.runbook.page import read_page
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import Profile
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
-from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks import runbook_modes
+from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks import (
+    GENERAL,
+    ON_CALL,
+    known_runbooks,
+    runbook_modes,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.measured import Evidence
-from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.pages import GENERAL
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.render import (
     Rendered,
     Wanted,
@@ -100,6 +106,47 @@ def test_every_link_between_pages_leads_somewhere(profile: Profile, tmp_path: Pa
     for name, text in pages.items():
         for target in re.findall(r"\]\(([\w-]+)\.md(?:#[\w-]+)?\)", text):
             assert target in pages, f"{name} links to {target}"
+
+
+def test_every_alert_leads_to_a_page_and_that_of_a_failure_tells_of_it(profile: Profile, tmp_path: Path) -> None:
+    pages = texts(profile, tmp_path)
+    assert set(known_runbooks(profile)) <= set(pages)
+    for rule in rules_of(load_catalogue(), profile).rules:
+        if (url := rule.annotations.get("runbook_url")) is not None:
+            assert url.rpartition("/")[2].removesuffix(".md") in pages, rule.name
+    listed = pages[ON_CALL].partition("## Alerts")[2]
+    for alert in load_catalogue().alerts.values():
+        (page,) = re.findall(rf"^\| `{alert.name}` \|.*\]\(([\w-]+)\.md\) \|$", listed, re.MULTILINE)
+        assert page == (alert.runbook if alert.runbook in pages else ON_CALL)
+        if "## Related monitoring" in pages[page]:
+            assert f"[{alert.name}](on-call.md#alerts)" in pages[page].partition("## Related monitoring")[2]
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_a_platform_of_streams_has_the_runbook_of_every_alert(inventory: str, k2_secrets: dict[str, str]) -> None:
+    known = known_runbooks(load_profile(str(ROOT / "inventory" / inventory), "localhost"))
+    alerts = load_catalogue().alerts
+    assert {alert.runbook for alert in alerts.values()} <= set(known)
+    assert alerts["ServiceOOMKill"].runbook == "oom_kill"
+    assert alerts["MVProcessingDelay"].runbook == "candle_view_stall"
+
+
+def test_related_monitoring_links_panels_and_the_drill_and_says_how_it_went(
+    k2_secrets: dict[str, str], tmp_path: Path
+) -> None:
+    lab = load_profile(str(ROOT / "inventory" / "lab"), "localhost")
+    drill = "failure mode [clickhouse_partition](clickhouse_partition.md), held for 60 s"
+
+    def row() -> str:
+        (found,) = re.findall(r"^\| \[MVProcessingDelay\].*$", texts(lab, tmp_path)["candle_view_stall"], re.MULTILINE)
+        return found
+
+    assert lab.alerting is not None
+    assert f"[K2 / ClickHouse]({lab.alerting.grafana_url}/d/k2-clickhouse): Delay of materialised views, now" in row()
+    assert row().endswith(f"| {drill}; not seen in any run that is kept |")
+    run = tmp_path / "20260102T030405Z-abcdef"
+    evidence(run, lab.platform.name, "S4.alert.MVProcessingDelay", measured=1, low=None, high=None, verdict="FAIL")
+    assert row().endswith(f"| {drill}; FAIL in run `{run.name}`, 2026-01-02 |")
 
 
 def test_what_was_not_measured_is_said_to_be_so(profile: Profile, tmp_path: Path) -> None:
