@@ -99,7 +99,7 @@ def _monitoring(of: Decision) -> list[Decided]:
         return [decide_coverage(of.profile, of.scale)]
     if is_drill(of.facts):
         return decide_drill(of.profile, of.facts, of.scale)
-    return decide_monitoring(of.facts, of.scale)
+    return decide_monitoring(of.profile, of.facts, of.scale)
 
 
 def _documents(of: Decision) -> list[Decided]:

@@ -59,6 +59,7 @@ options:
         C(grafana) has C(expected), what the lookup P(k2.hardening.dashboards#lookup) built, C(deployed), the
         C(dashboards) that M(k2.hardening.k2_grafana) returned, C(looked), the result of
         M(k2.hardening.k2_dashboard_info), or C(error), why that could not look, and C(source_uid).
+        C(monitoring_skipped) instead of all these is the reason why nothing was deployed.
       - For V(S5), C(runbook) names a runbook and C(trial) is what M(k2.hardening.k2_runbook_test) returned of it.
         Instead, a list C(runbooks) with the reason why they were not followed, C(unselected), C(skipped) or C(failed)
         as for V(S3).

@@ -298,7 +298,7 @@ def not_run(profile: Profile, selected_steps: Iterable[str]) -> tuple[GateResult
         absent["S0.schedule"] = "the profile has no k2_orchestrator: this platform schedules nothing"
     absent |= absent_resources(profile) | _absent_failures(profile)
     absent |= {runbook_gate(m).id: m.not_applicable for m in runbook_modes(profile) if m.not_applicable is not None}
-    absent |= _absent_monitoring(profile)
+    absent |= absent_monitoring(profile)
     absent |= absent_alerts(profile)
     results = []
     for spec in all_gates(profile):
@@ -329,7 +329,7 @@ def _absent_failures(profile: Profile) -> dict[str, str]:
     return absent
 
 
-def _absent_monitoring(profile: Profile) -> dict[str, str]:
+def absent_monitoring(profile: Profile) -> dict[str, str]:
     """The gates of step S4 that the platform cannot have, by id, and why."""
     absent: dict[str, str] = {}
     alerting = profile.alerting

@@ -8,19 +8,25 @@ from typing import Any
 
 from ..core.errors import K2Error
 from ..core.text import grouped
+from ..profile.model import Profile
 from . import catalogue
 from .dashboards import decide_dashboards
-from .gate import Decided, GateSpec, Scale, decide
+from .gate import Decided, GateResult, GateSpec, Scale, Verdict, decide
 
+SKIPPED = "monitoring_skipped"
 _TOLD = 6
 
 
-def decide_monitoring(facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
+def decide_monitoring(profile: Profile, facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
     """S4.rules, S4.rule_tests and S4.metrics_exist from ``facts["prometheus"]``, S4.alertmanager from its namesake,
     S4.grafana and the dashboards' gates from ``facts["grafana"]``.
 
+    Instead of these, ``facts["monitoring_skipped"]`` is the reason why nothing was deployed.
+
     Raises K2Error when neither is what k2_monitoring_info returns.
     """
+    if facts.get(SKIPPED):
+        return _not_deployed(profile, str(facts[SKIPPED]), scale)
     decided = []
     try:
         if "prometheus" in facts:
@@ -41,6 +47,15 @@ def decide_monitoring(facts: Mapping[str, Any], scale: Scale) -> list[Decided]:
             seen=f"{type(error).__name__}: {error}",
         ) from error
     return decided
+
+
+def _not_deployed(profile: Profile, why: str, scale: Scale) -> list[Decided]:
+    absent = catalogue.absent_monitoring(profile)
+    return [
+        Decided(GateResult(spec, Verdict.NOT_RUN, why, scale), {}, "not deployed")
+        for spec in catalogue.monitoring_gates(profile)
+        if spec.id not in absent
+    ]
 
 
 def decide_rules(seen: Mapping[str, Any], left_out: Mapping[str, str], scale: Scale) -> Decided:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import failure_facts
 import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
@@ -13,6 +14,8 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import 
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.catalogue import not_run
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Decided, Scale, Verdict
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import decide_monitoring
+
+PROFILE = parse_profile(failure_facts.PROFILE_DATA)
 
 
 def query(ref: str = "A", numbers: int = 5, error: str | None = None) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def facts(*panels: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def decided(given: dict[str, Any]) -> dict[str, Decided]:
-    return {each.result.spec.id: each for each in decide_monitoring(given, Scale.LAB)}
+    return {each.result.spec.id: each for each in decide_monitoring(PROFILE, given, Scale.LAB)}
 
 
 def test_data_in_every_panel_pass() -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import failure_facts
 import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
+from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
 from ansible_collections.k2.hardening.plugins.module_utils.verdict.gate import Scale, Verdict
-from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import decide_monitoring
+from ansible_collections.k2.hardening.plugins.module_utils.verdict.monitoring import SKIPPED, decide_monitoring
 
+PROFILE = parse_profile(failure_facts.PROFILE_DATA)
 FACTS: dict[str, Any] = {
     "prometheus": {
         "rules": {"version": "2", "expected": 9, "differences": [], "alertmanagers": ["http://a"], "error": None},
@@ -30,12 +33,12 @@ def decided(path: str, value: object) -> dict[str, tuple[Verdict, str]]:
     for key in parents:
         target = target[key]
     target[last] = value
-    results = [one.result for one in decide_monitoring(facts, Scale.LAB)]
+    results = [one.result for one in decide_monitoring(PROFILE, facts, Scale.LAB)]
     return {result.spec.id: (result.verdict, result.reason) for result in results}
 
 
 def test_all_pass_where_all_is_right() -> None:
-    results = [one.result for one in decide_monitoring(FACTS, Scale.LAB)]
+    results = [one.result for one in decide_monitoring(PROFILE, FACTS, Scale.LAB)]
     assert {result.spec.id: result.verdict for result in results} == dict.fromkeys(
         ("S4.rules", "S4.rule_tests", "S4.metrics_exist", "S4.alertmanager"), Verdict.PASS
     )
@@ -68,4 +71,19 @@ def test_what_is_not_right_never_passes(path: str, value: object, gate: str, ver
 
 def test_facts_of_another_shape_are_refused() -> None:
     with pytest.raises(K2Error, match="k2_monitoring_info"):
-        decide_monitoring({"prometheus": {}}, Scale.LAB)
+        decide_monitoring(PROFILE, {"prometheus": {}}, Scale.LAB)
+
+
+def test_a_platform_that_is_sick_is_not_deployed_to_and_nothing_passes() -> None:
+    alerting = {
+        "prometheus_url": "http://127.0.0.1:9090",
+        "alertmanager_url": "http://127.0.0.1:9093",
+        "grafana_url": "http://127.0.0.1:3000",
+    }
+    profile = parse_profile({**failure_facts.PROFILE_DATA, "k2_alerting": alerting})
+    why = "the platform is not healthy: S0.services failed"
+    results = [one.result for one in decide_monitoring(profile, {SKIPPED: why}, Scale.LAB)]
+    assert "S4.grafana" in {result.spec.id for result in results}
+    assert {(result.verdict, result.reason) for result in results} == {(Verdict.NOT_RUN, why)}
+    # Nobody has said where the others' configuration lies.
+    assert "S4.rules" not in {result.spec.id for result in results}
