@@ -30,7 +30,7 @@ def play(*arguments: str, **variables: object) -> tuple[int, str]:
 def ask(path: str, method: str = "GET", document: object = None, password: str = "correct-horse") -> Any:
     key = base64.b64encode(f"admin:{password}".encode()).decode()
     body = None if document is None else json.dumps(document).encode()
-    headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json", "X-Grafana-NoCache": "true"}
     with urllib.request.urlopen(urllib.request.Request(URL + path, body, headers, method=method), timeout=10) as answer:
         text = answer.read()
     return json.loads(text) if text else None

@@ -61,6 +61,8 @@ def test_credentials_are_sent_and_a_token_goes_first() -> None:
         client(script, username="u", password="p", token="t").version()
         assert script.requests[0][1]["Authorization"] == "Basic dTpw"
         assert script.requests[1][1]["Authorization"] == "Bearer t"
+        # A data source that was changed is asked as it is, not as Grafana remembers it.
+        assert {headers["X-Grafana-NoCache"] for _, headers, *_ in script.requests} == {"true"}
     assert "p'" not in repr(Access("http://x", "u", "p", "t"))
 
 
