@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +58,32 @@ def contents() -> dict[str, str]:
         for path in sorted(ETC.rglob("*"))
         if path.is_file()
     }
+
+
+@contextmanager
+def webhook(port: int) -> Iterator[list[tuple[str, str]]]:
+    """What receivers of alerts lead to; gives path and body of everything that it gets."""
+    got: list[tuple[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            answer = b'{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -100, "type": "group"}}}'
+            self.send_response(202 if "pagerduty" in self.path else 200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield got
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def eventually(look: Callable[[], T], is_right: Callable[[T], bool], timeout_s: float = 20) -> T:

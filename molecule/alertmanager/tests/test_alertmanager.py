@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from scenario import ETC, PLACE, TOOLS, URL, contents, eventually, get, play
+from scenario import ETC, PLACE, TOOLS, URL, contents, eventually, get, play, webhook
 from testinfra.host import Host
 
 ROLE = "alertmanager"
@@ -23,27 +21,10 @@ SECRETS = ("the-routing-key", "the-slack-secret", "the-bot-token", "the-hook-sec
 @pytest.fixture(scope="module")
 def delivered() -> Iterator[list[tuple[str, str]]]:
     """Path and body of everything that the receivers' webhook got."""
-    got: list[tuple[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
-            answer = b'{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -100, "type": "group"}}}'
-            self.send_response(202 if "pagerduty" in self.path else 200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
     port = urlsplit(URL).port
     assert port is not None
-    server = ThreadingHTTPServer(("127.0.0.1", port + 1), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield got
-    server.shutdown()
-    server.server_close()
+    with webhook(port + 1) as got:
+        yield got
 
 
 def send(**labels: str) -> None:
