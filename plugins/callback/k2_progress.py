@@ -16,6 +16,7 @@ description:
     made and the variable is set for everything that the playbook starts on the controller. As soon as
     M(k2.hardening.k2_run) has begun a run, both become C(progress.jsonl) of the run's directory.
   - Work that tells nothing of itself is shown by the name of its task.
+  - Below the recap stands where the report is, if the playbook has rendered one, also after an error.
   - When the playbook ends without having closed the run it began, by an error, a signal or Ctrl-C, C(results.json) of
     the run is closed as C(error) or C(interrupted).
 author:
@@ -85,6 +86,7 @@ class CallbackModule(CallbackBase):
         self._paused = False
         self._run_dir: Path | None = None
         self._last_failure = ""
+        self._report = ""
         self._closing = False
 
     # -- what Ansible tells -------------------------------------------------------------------------------------------
@@ -108,8 +110,12 @@ class CallbackModule(CallbackBase):
         self._board.task_started(task.get_name().strip())
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        if result.task.action.rpartition(".")[2] == "k2_run" and "run_id" in result.result:
+        action = result.task.action.rpartition(".")[2]
+        if action == "k2_run" and "run_id" in result.result:
             self._follow_run(Path(result.result["run_dir"]))
+        elif action == "k2_report":
+            pages = [name for name in result.result.get("files", []) if name.endswith(".html")]
+            self._report = pages[0] if pages else self._report
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
@@ -121,6 +127,9 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._stop_showing()
         self._close_run("error", self._last_failure or "the playbook ended before it had closed the run")
+        if self._report:
+            # Last of all, below the recap: where to read on.
+            self._display.display(f"report: {self._report}", stderr=True)
 
     # -- showing ------------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,22 @@ def test_a_run_left_open_is_closed_as_an_error(
     assert (results(tmp_path)["state"], results(tmp_path)["error"]) == ("error", why)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_where_the_report_is_stands_below_the_recap(environment: dict[str, str], tmp_path: Path, broken: bool) -> None:
+    options = ["-e", "render_it=true", "-e", f"break_it={broken}"]
+    done = subprocess.run(
+        command(tmp_path, 0.1, *options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode != 0) is broken, done.stdout
+    assert done.stdout.strip().splitlines()[-1] == "report: /runs/1/report/index.html"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_is_closed_as_interrupted_by_a_signal(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
