@@ -48,10 +48,10 @@ def test_an_alert_of_the_catalogue_goes_all_the_way() -> None:
     assert port is not None
 
     def arrived() -> list[Any]:
-        alerts = [alert for _, body in got for alert in json.loads(body).get("alerts", [])]
+        alerts = [alert for _path, body in got for alert in json.loads(body).get("alerts", [])]
         return [alert for alert in alerts if alert["labels"]["alertname"] == "Watchdog"]
 
     with webhook(port) as got:
-        (first, *_) = eventually(arrived, bool, timeout_s=90)
+        first = eventually(arrived, bool, timeout_s=90)[0]
     assert first["status"] == "firing"
     assert first["annotations"]["runbook_url"].startswith("https://runbooks.example.org/")
