@@ -6,7 +6,6 @@ Whatever happens in between, each is undone: by this process, else by its watchd
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,7 +19,6 @@ from ..failure.guard import FaultGuard
 
 PROOF_S = 20.0
 RESTORED_S = 45.0
-_LOOK_S = 0.5
 
 
 @dataclass
@@ -121,11 +119,11 @@ class HeldFaults:
         guard = each.guard
         assert guard is not None
         each.guard = None
-        left = _look(each.fault, deadline)
+        left = guard.look_back(deadline)
         failed: tuple[str, ...] = ()
         if left or each.injected_us is None:
             failed = guard.undo()
-            left = _look(each.fault, Deadline.after(RESTORED_S)) if left else ()
+            left = guard.look_back(Deadline.after(RESTORED_S)) if left else ()
         else:
             guard.healed()
         undone = not failed and not left
@@ -133,11 +131,3 @@ class HeldFaults:
         each.undone_by, problem = guard.end(undone=undone)
         if problem:
             each.problems.append(problem)
-
-
-def _look(fault: Fault, deadline: Deadline) -> tuple[str, ...]:
-    while True:
-        differences = fault.restored()
-        if not differences or deadline.passed:
-            return differences
-        time.sleep(min(_LOOK_S, deadline.remaining()))

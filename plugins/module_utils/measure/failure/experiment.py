@@ -20,7 +20,6 @@ from ...core.progress import Progress
 from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Moment
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
-from ...platform.runtime.base import RuntimeFailure
 from ...platform.runtime.factory import runtime_of
 from ...profile.failures import HELD
 from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
@@ -150,18 +149,7 @@ class _Experiment:
 
     def _inject(self, guard: FaultGuard) -> Moment:
         self._tell(self._fault.plan.action)
-        try:
-            return self._fault.inject()
-        except K2Error as error:
-            failed = guard.undo()
-            _, problem = guard.end(undone=not failed)
-            left = "; ".join([*failed, problem]).strip("; ")
-            raise RuntimeFailure(
-                f"{self._mode.name} could not be brought about on {self._service.name}",
-                expected=self._fault.plan.action,
-                seen=str(error),
-                action=f"it is not undone, run playbooks/undo.yml: {left}" if left else "nothing is left of it",
-            ) from error
+        return guard.inject(f"{self._mode.name} on {self._service.name}")
 
     def _measure(self, watching: Watching, guard: FaultGuard, seen: Seen) -> None:
         """From the proof to the return; what goes wrong is told in ``seen``."""
@@ -226,11 +214,11 @@ class _Experiment:
     def _end(self, watching: Watching, guard: FaultGuard, seen: Seen, heard: Heard) -> FailureResult:
         """Put back what is not as it was, and tell everything."""
         self._tell("until all is as it was")
-        seen.differences = self._look_back()
+        seen.differences = guard.look_back(Deadline.after(RESTORED_S))
         if seen.error is not None or not seen.undone or seen.differences:
             failed = guard.undo()
             # What is told is what the fault itself left. The entry stays open as long as anything of it is there.
-            left = self._look_back() if seen.differences else ()
+            left = guard.look_back(Deadline.after(RESTORED_S)) if seen.differences else ()
             seen.undone = not failed and not left
             if not seen.undone:
                 # What cannot be undone is no doubt about what was seen: it did not come back.
@@ -245,17 +233,6 @@ class _Experiment:
         watching.stop()
         seen.events = heard.to_plain()
         return result_of(self._mode, self._service, self._fault.plan, watching, seen, undone_by)
-
-    def _look_back(self) -> tuple[str, ...]:
-        deadline = Deadline.after(RESTORED_S)
-        while True:
-            try:
-                differences = self._fault.restored()
-            except Exception as error:  # noqa: BLE001 - as in _measure: to go on is to undo
-                differences = (f"it cannot be told whether all is as it was: {type(error).__name__}: {error}",)
-            if not differences or deadline.passed:
-                return differences
-            time.sleep(min(_LOOK_S, deadline.remaining()))
 
     def _tell(self, doing: str) -> None:
         self._progress.update(message=doing)

@@ -7,22 +7,25 @@ Between the two the fault is undone by whoever can: this process, its watchdog w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Optional
 
 from ...core.clock import Deadline
 from ...core.errors import K2Error
-from ...fault.inject.base import Fault
+from ...fault.inject.base import Fault, Moment
 from ...fault.journal import Entry, Journal
 from ...fault.steps import Outcome, perform
 from ...fault.undo import State, undo_left
 from ...fault.watchdog import Watchdog, WatchdogError
+from ...platform.runtime.base import RuntimeFailure
 
 TOOL = "tool"
 WATCHDOG = "watchdog"
 UNDO_TIMEOUT_S = 60.0
 # A watchdog that has nothing to undo needs no longer to end.
 _LET_GO_S = 5.0
+_LOOK_S = 0.5
 
 
 class LeftOpen(K2Error):  # noqa: N818 - see core.errors
@@ -54,6 +57,7 @@ class FaultGuard:
     ) -> None:
         """:raises JournalError, WatchdogError: nothing is guarded then, and nothing may be broken."""
         self._journal = journal
+        self._fault = fault
         self._steps = fault.undo_steps()
         self._undone_by: Optional[str] = None
         self.entry: Entry = journal.open(
@@ -71,6 +75,24 @@ class FaultGuard:
             journal.close(self.entry.id)
             raise
 
+    def inject(self, what: str) -> Moment:
+        """Bring the fault about; ``what`` says in the error what could not be.
+
+        :raises RuntimeFailure: it could not; it is undone then, or the error says what is not.
+        """
+        try:
+            return self._fault.inject()
+        except K2Error as error:
+            failed = self.undo()
+            _, problem = self.end(undone=not failed)
+            left = "; ".join([*failed, problem]).strip("; ")
+            raise RuntimeFailure(
+                f"{what} could not be brought about",
+                expected=self._fault.plan.action,
+                seen=str(error),
+                action=f"it is not undone, run playbooks/undo.yml: {left}" if left else "nothing is left of it",
+            ) from error
+
     def healed(self) -> None:
         """Note that the fault was ended as planned."""
         self._undone_by = TOOL
@@ -82,6 +104,17 @@ class FaultGuard:
         if not failed:
             self._undone_by = TOOL
         return failed
+
+    def look_back(self, deadline: Deadline) -> tuple[str, ...]:
+        """What differs from before the fault, looked at until nothing does or ``deadline`` has passed."""
+        while True:
+            try:
+                differences = self._fault.restored()
+            except Exception as error:  # noqa: BLE001 - whatever it is, to go on is to undo
+                differences = (f"it cannot be told whether all is as it was: {type(error).__name__}: {error}",)
+            if not differences or deadline.passed:
+                return differences
+            time.sleep(min(_LOOK_S, deadline.remaining()))
 
     def end(self, *, undone: bool) -> tuple[Optional[str], str]:
         """Close the entry if all is ``undone`` and let the watchdog go; who undid the fault, and what went wrong.

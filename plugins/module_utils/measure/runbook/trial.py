@@ -22,7 +22,6 @@ from ...fault.inject.base import Fault, FaultNotPossible, Moment, Proof
 from ...fault.inject.held import held_fault
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
-from ...platform.runtime.base import RuntimeFailure
 from ...platform.runtime.factory import runtime_of
 from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
 from ...profile.runbooks import runbook_modes
@@ -226,18 +225,7 @@ class _Run:
 
     def _inject(self, guard: FaultGuard) -> Moment:
         self._tell(self._fault.plan.action)
-        try:
-            return self._fault.inject()
-        except K2Error as error:
-            failed = guard.undo()
-            _, problem = guard.end(undone=not failed)
-            left = "; ".join([*failed, problem]).strip("; ")
-            raise RuntimeFailure(
-                f"{self._mode.name} could not be brought about on {self._service.name}",
-                expected=self._fault.plan.action,
-                seen=str(error),
-                action=f"it is not undone, run playbooks/undo.yml: {left}" if left else "nothing is left of it",
-            ) from error
+        return guard.inject(f"{self._mode.name} on {self._service.name}")
 
     def _follow(self, watching: Watching, injected: Moment, before: Optional[dict[str, Optional[float]]]) -> None:
         trial = self._trial
@@ -304,21 +292,12 @@ class _Run:
         if trial.steady:
             guard.healed()
         failed = guard.undo()
-        deadline = Deadline.after(RESTORED_S)
-        while (left := self._left()) and not deadline.passed:
-            time.sleep(min(_POLL_S, deadline.remaining()))
-        trial.left = (*failed, *left)
+        trial.left = (*failed, *guard.look_back(Deadline.after(RESTORED_S)))
         undone_by, problem = guard.end(undone=not trial.left)
         trial.undone_by = RUNBOOK if trial.steady and undone_by != WATCHDOG else undone_by
         if problem:
             trial.left = (*trial.left, problem)
         return trial
-
-    def _left(self) -> tuple[str, ...]:
-        try:
-            return self._fault.restored()
-        except Exception as error:  # noqa: BLE001 - as in run: to go on is to undo
-            return (f"it cannot be told whether all is as it was: {type(error).__name__}: {error}",)
 
     def _tell(self, doing: str) -> None:
         self._progress.update(message=doing)

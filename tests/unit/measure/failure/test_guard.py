@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.clock import Deadline
+from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.fault import journal as journal_module
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base import (
     Fault,
@@ -32,6 +33,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.failure.guard
     LeftOpen,
     undo_earlier,
 )
+from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import RuntimeFailure
 
 DEAD = 2**22 + 1
 
@@ -270,3 +272,42 @@ class TestWhatAnEarlierRunHasLeft:
         assert (tmp_path / "turns").read_text() == "x\n"
         assert (journal.open_entries(), journal.closed_by(entry.id)) == ([], "watchdog")
         assert watchdog.done(10) is True
+
+
+def test_a_fault_that_cannot_be_brought_about_is_undone_and_closed(
+    tmp_path: Path, journal: Journal, guarded: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Broken(tmp_path)
+    guard = guarded(fault)
+
+    def fail() -> None:
+        raise K2Error("the runtime does not answer")
+
+    monkeypatch.setattr(fault, "inject", fail)
+    with pytest.raises(RuntimeFailure, match=r"m on log could not be brought about.*does not answer.*nothing is left"):
+        guard.inject("m on log")
+    assert journal.open_entries() == []
+
+
+def test_where_nobody_can_tell_what_is_left_something_is(
+    tmp_path: Path, guarded: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Broken(tmp_path)
+    guard = guarded(fault)
+
+    def fail() -> tuple[str, ...]:
+        raise OSError("gone")
+
+    monkeypatch.setattr(fault, "restored", fail)
+    (told,) = guard.look_back(Deadline.after(0))
+    assert "cannot be told whether all is as it was: OSError: gone" in told
+
+
+def test_the_look_back_waits_until_nothing_differs(
+    tmp_path: Path, guarded: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Broken(tmp_path)
+    guard = guarded(fault)
+    answers = [("its address",), ()]
+    monkeypatch.setattr(fault, "restored", lambda: answers.pop(0))
+    assert guard.look_back(Deadline.after(30)) == ()
