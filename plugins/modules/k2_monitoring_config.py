@@ -13,41 +13,15 @@ description:
   - Stages the directory with its changes, has the deployed version's own tool check the whole of it, moves each file
     into place by renaming it, has the server read it, and asks the server's API whether it runs what was rendered.
   - Where it does not, the old files are put back and loaded, and the task fails.
+  - The server must take C(POST /-/reload).
   - Owns the files that it wrote, and only those. What it no longer has is removed; a file of somebody else in the way
     is refused, but for the server's own configuration file, whose original comes back with O(state=absent).
   - A run that was killed between the first and the last renaming is put back by the next one.
 author:
   - The k2.hardening authors (@k2-hardening)
+extends_documentation_fragment:
+  - k2.hardening.monitoring_server
 options:
-  server:
-    description: Whose configuration it is.
-    type: str
-    required: true
-    choices: [prometheus, alertmanager]
-  url:
-    description: Where the server is reached from the target. It must take C(POST /-/reload).
-    type: str
-    required: true
-  directory:
-    description: The directory of the configuration on the target.
-    type: path
-    required: true
-  seen_as:
-    description: What O(tool) calls that directory, where it is mounted into a container; O(directory) by default.
-    type: path
-  file:
-    description: The configuration file in it.
-    type: str
-    required: true
-  shares_file:
-    description: Whether the configuration file stays somebody else's, and only what lies beside it is deployed.
-    type: bool
-    default: false
-  tool:
-    description: The command of C(promtool) or C(amtool), before its arguments.
-    type: list
-    elements: str
-    required: true
   state:
     description: V(absent) removes what this module put there and brings back what it took the place of.
     type: str
@@ -141,7 +115,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.deploy.checker import Checker
+from ansible_collections.k2.hardening.plugins.module_utils.deploy.arguments import checker_of, server_arguments
 from ansible_collections.k2.hardening.plugins.module_utils.deploy.deployment import Deployment, Outcome, Request
 from ansible_collections.k2.hardening.plugins.module_utils.deploy.expected import expected_from
 from ansible_collections.k2.hardening.plugins.module_utils.deploy.servers import (
@@ -155,13 +129,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.deploy.tree import Co
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "server": {"type": "str", "required": True, "choices": ["prometheus", "alertmanager"]},
-            "url": {"type": "str", "required": True},
-            "directory": {"type": "path", "required": True},
-            "seen_as": {"type": "path"},
-            "file": {"type": "str", "required": True},
-            "shares_file": {"type": "bool", "default": False},
-            "tool": {"type": "list", "elements": "str", "required": True},
+            **server_arguments(),
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "bundle": {
                 "type": "dict",
@@ -196,8 +164,7 @@ def main() -> None:
 def _outcome(params: dict[str, Any], *, check_mode: bool) -> Outcome:
     directory = Path(params["directory"])
     adopted = () if params["shares_file"] else (params["file"],)
-    checker = Checker(tuple(params["tool"]), directory, Path(params["seen_as"] or directory))
-    deployment = Deployment(Tree(directory, adopted), _server(params), checker)
+    deployment = Deployment(Tree(directory, adopted), _server(params), checker_of(params))
     request = _request(params)
     return deployment.preview(request) if check_mode else deployment.run(request)
 

@@ -16,36 +16,9 @@ description:
   - Changes nothing. A difference is data here, not a failure of the task.
 author:
   - The k2.hardening authors (@k2-hardening)
+extends_documentation_fragment:
+  - k2.hardening.monitoring_server
 options:
-  server:
-    description: Which server to look at.
-    type: str
-    required: true
-    choices: [prometheus, alertmanager]
-  url:
-    description: Where the server is reached from the target.
-    type: str
-    required: true
-  directory:
-    description: The directory of its configuration on the target.
-    type: path
-    required: true
-  seen_as:
-    description: What O(tool) calls that directory; O(directory) by default.
-    type: path
-  file:
-    description: The configuration file in it.
-    type: str
-    required: true
-  shares_file:
-    description: Whether the configuration file is somebody else's.
-    type: bool
-    default: false
-  tool:
-    description: The command of C(promtool) or C(amtool), before its arguments.
-    type: list
-    elements: str
-    required: true
   expected:
     description: C(expected) of what P(k2.hardening.monitoring#lookup) rendered for the server.
     type: dict
@@ -119,7 +92,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
-from ansible_collections.k2.hardening.plugins.module_utils.deploy.checker import Checker
+from ansible_collections.k2.hardening.plugins.module_utils.deploy.arguments import checker_of, server_arguments
 from ansible_collections.k2.hardening.plugins.module_utils.deploy.expected import expected_from
 from ansible_collections.k2.hardening.plugins.module_utils.measure.monitoring.proof import (
     see_alertmanager,
@@ -132,13 +105,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.measure.monitoring.pr
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "server": {"type": "str", "required": True, "choices": ["prometheus", "alertmanager"]},
-            "url": {"type": "str", "required": True},
-            "directory": {"type": "path", "required": True},
-            "seen_as": {"type": "path"},
-            "file": {"type": "str", "required": True},
-            "shares_file": {"type": "bool", "default": False},
-            "tool": {"type": "list", "elements": "str", "required": True},
+            **server_arguments(),
             "expected": {"type": "dict", "required": True},
             "proof": {"type": "dict", "default": {}},
             "wait": {"type": "float", "default": 45},
@@ -155,7 +122,7 @@ def main() -> None:
 
 def _answer(params: dict[str, Any]) -> dict[str, Any]:
     directory, url = Path(params["directory"]), params["url"]
-    checker = Checker(tuple(params["tool"]), directory, Path(params["seen_as"] or directory))
+    checker = checker_of(params)
     expected = expected_from(params["expected"])
     if params["server"] == "alertmanager":
         return {"alertmanager": asdict(see_alertmanager(url, directory / params["file"], checker, expected))}

@@ -208,6 +208,17 @@ def test_a_planned_fault_wakes_nobody_and_its_silence_is_taken_back(platform: Wa
     assert silence.to_plain() == {"id": silence.silence_id, "why": ""}
 
 
+def test_a_silence_that_died_with_its_alertmanager_is_taken_back_as_well(platform: Watched, journal: Journal) -> None:
+    with PlannedSilence(platform.profile(), journal, "run-1", "crash of alertmanager", 600.0) as silence:
+        pid = platform.runtime.pid("alertmanager")
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: platform.runtime.pid("alertmanager"), lambda now: now not in (None, pid), 30)
+        platform.await_up()
+    assert journal.open_entries() == []
+    assert silence.to_plain()["why"] == ""
+
+
 def test_without_an_alertmanager_a_fault_goes_on_and_says_so(platform: Watched, journal: Journal) -> None:
     profile = platform.profile(alertmanager_url="http://127.0.0.1:1")
     with PlannedSilence(profile, journal, "", "x", 60.0) as silence:

@@ -31,16 +31,19 @@ OUTPUT = ROOT / "tests" / "output"
 # Processes among which the integration tests are shared. They wait for labs and deadlines more than they compute, but a
 # lab takes half a core even when nobody asks anything of it.
 SHARES = int(os.environ.get("K2_TEST_SHARES", "2"))
+# Of a failure, told once more below all stages: the log may be far away, or gone with the machine.
+TOLD_LINES = 25
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Count:
-    """Checks of one stage."""
+    """Checks of one stage; ``told`` says of those that failed which they are and the end of what they said."""
 
     passed: int
     failed: int
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,15 @@ def last_number(pattern: str, text: str) -> int:
     return int(found[-1]) if found else 0
 
 
+def end_of(text: str, what: str = "the end of its output") -> str:
+    """What a command that failed said last."""
+    return "\n    ".join((what, *[line for line in text.splitlines() if line.strip()][-TOLD_LINES:]))
+
+
 def lint(log: Log) -> tuple[int, Count]:
     code, text = log.run("tests/lint.sh")
-    return code, Count(last_number(r"(?m)^(\d+) passed", text), last_number(r"(?m)^\d+ passed, (\d+) failed", text))
+    failed = last_number(r"(?m)^\d+ passed, (\d+) failed", text)
+    return code, Count(last_number(r"(?m)^(\d+) passed", text), failed, (end_of(text),) if code else ())
 
 
 def pytest(log: Log, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, Count]:
@@ -154,10 +163,24 @@ def pytest(log: Log, *arguments: str, env: dict[str, str] | None = None) -> tupl
     code, _ = log.run(sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}", env=env)
     if not report.exists():
         return code, Count(0, 0)
-    suites = ET.parse(report).getroot().iter("testsuite")
-    numbers = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+    root = ET.parse(report).getroot()
+    numbers = [
+        {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+        for suite in root.iter("testsuite")
+    ]
     failed = sum(suite["failures"] + suite["errors"] for suite in numbers)
-    return code, Count(sum(suite["tests"] - suite["skipped"] for suite in numbers) - failed, failed)
+    passed = sum(suite["tests"] - suite["skipped"] for suite in numbers) - failed
+    return code, Count(passed, failed, failures(root))
+
+
+def failures(root: ET.Element) -> tuple[str, ...]:
+    """Of a JUnit report: each test that failed, with the end of what it said."""
+    told = []
+    for case in root.iter("testcase"):
+        for said in (*case.findall("failure"), *case.findall("error")):
+            where = f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
+            told.append(end_of(said.text or said.get("message", ""), where))
+    return tuple(told)
 
 
 def unit(log: Log) -> tuple[int, Count]:
@@ -181,7 +204,8 @@ def integration(log: Log) -> tuple[int, Count]:
             log.keep([part.path for part in parts if part.path.exists()])
     counts = [count for _, count in ended]
     passed, failed = sum(count.passed for count in counts), sum(count.failed for count in counts)
-    return next((code for code, _ in ended if code), 0), Count(passed, failed)
+    told = tuple(failure for count in counts for failure in count.told)
+    return next((code for code, _ in ended if code), 0), Count(passed, failed, told)
 
 
 def sanity(log: Log) -> tuple[int, Count]:
@@ -190,12 +214,13 @@ def sanity(log: Log) -> tuple[int, Count]:
     failed = last_number(r"The (\d+) sanity test\(s\) listed below", text)
     if code and not failed:
         failed = 1
-    return code, Count(ran - failed, failed)
+    return code, Count(ran - failed, failed, (end_of(text),) if code else ())
 
 
 def molecule(log: Log) -> tuple[int, Count]:
     """Each scenario, and that its playbooks were really played: Molecule passes over a missing one with exit code 0."""
-    passed = failed = 0
+    passed = 0
+    failed = []
     for directory in sorted(path.parent for path in (ROOT / "molecule").glob("*/molecule.yml")):
         name = directory.name
         env = {"K2_TEST_BASE_PORT": str(free_base_port())}
@@ -204,10 +229,10 @@ def molecule(log: Log) -> tuple[int, Count]:
         if missing:
             log.say(f"scenario {name}: {' and '.join(missing)} did not run to the end\n")
         if code or missing:
-            failed += 1
+            failed.append(end_of(text, f"scenario {name}"))
         else:
             passed += 1
-    return int(failed > 0), Count(passed, failed)
+    return int(bool(failed)), Count(passed, len(failed), tuple(failed))
 
 
 def phase7(log: Log) -> tuple[int, Count]:
@@ -226,7 +251,8 @@ def phase7(log: Log) -> tuple[int, Count]:
     gates = last_number(r"(?m)^(\d+) gates checked", text)
     # Whether its exit code is the right one is a part of the check.
     failed = sum(1 for each in (checked, down) if each)
-    return checked or down, Count(gates if not failed else 0, failed)
+    told = (end_of(text, "check_results.py"),) if checked else ()
+    return checked or down, Count(gates if not failed else 0, failed, told)
 
 
 Stage = Callable[[Log], tuple[int, Count]]
@@ -261,7 +287,7 @@ def run_stage(name: str, log: Log) -> Outcome:
     except (OSError, ValueError) as error:
         code, count, why = 1, Count(0, 1), str(error)
     if why and not count.failed:
-        count = Count(count.passed, 1)
+        count = Count(count.passed, 1, count.told)
     return Outcome(name, count, time.monotonic() - begun, why)
 
 
@@ -293,6 +319,9 @@ def main(names: list[str]) -> int:
         result = "FAILED" if outcome.why else "ok"
         numbers = f"{outcome.count.passed:>6} {outcome.count.failed:>6} {outcome.seconds:>8.1f}"
         print(f"{outcome.stage:<14} {result:<8} {numbers}  {outcome.why}".rstrip())
+    for outcome in outcomes:
+        for failure in outcome.count.told:
+            print(f"failed in {outcome.stage}: {failure}")
     print(f"logs: {OUTPUT.relative_to(ROOT)}/<stage>.log")
     failed = sum(outcome.count.failed for outcome in outcomes)
     print(f"{sum(outcome.count.passed for outcome in outcomes)} passed, {failed} failed")

@@ -9,7 +9,7 @@ A step is a mapping that survives JSON. Each is idempotent, says what counts as 
 have succeeded. ``body`` is a text, or anything else to be sent as JSON; ``timeout_s`` may be left out:
 
 - ``{"op": "http", "method", "url", "body"?, "content_type"?, "ok": [statuses], "ok_contains"?: [texts], "shows"?,
-  "holds"?}``
+  "holds"?, "gone"?: [statuses]}``
 - ``{"op": "unix_http", "socket", "method", "path", ...the same}``
 - ``{"op": "signal", "pid", "start_ticks", "number"}``: only to the process that started then; one that is gone is done
 - ``{"op": "exec", "argv", "ok": [exit codes], "pid"?, "start_ticks"?}``: without a shell; with a process, it is about
@@ -17,8 +17,9 @@ have succeeded. ``body`` is a text, or anything else to be sent as JSON; ``timeo
 
 XML-RPC tells a fault with status 200: that is a success only where the body holds one of ``ok_contains``. Any other
 answer is one only if its body holds the text ``shows`` and its JSON holds all of ``holds``, where the step has them: of
-a mapping the keys named, of a list the elements named, whatever else is there. A step may carry ``"verify"``: a step
-that must succeed after it, else both are done again.
+a mapping the keys named, of a list the elements named, whatever else is there. A status of ``gone`` says that what the
+step is about is no more, which is a success whatever the body says. A step may carry ``"verify"``: a step that must
+succeed after it, else both are done again.
 
 As a program: ``steps.py ENTRY_FILE [READY_FD]`` with the maker's pipe as standard input. It waits until the pipe ends,
 its maker is gone, the entry's ``deadline_ns`` (CLOCK_MONOTONIC) passes or SIGTERM comes, and then undoes the entry if
@@ -71,6 +72,7 @@ _MAY_HTTP: Mapping[str, Any] = {
     "ok_contains": list,
     "shows": str,
     "holds": Mapping,
+    "gone": list,
 }
 _MAY_EXEC: Mapping[str, Any] = {"pid": int, "start_ticks": int}
 
@@ -222,6 +224,8 @@ def _exchange(
             said += part
     finally:
         connection.close()
+    if answer.status in step.get("gone", ()):
+        return True, f"{answer.status} gone"
     answered = said.decode("utf-8", errors="replace")
     ok = answer.status in step["ok"]
     if ok and "<fault>" in answered:

@@ -127,6 +127,13 @@ def test_an_answer_that_is_no_json_holds_nothing(web):
     assert (outcome.ok, "JSONDecodeError" in outcome.seen) == (False, True)
 
 
+@pytest.mark.parametrize(("status", "done"), [(404, True), (500, False)])
+def test_what_a_step_is_about_may_be_gone_and_then_nothing_has_to_hold(web, status, done):
+    web.answers = [(status, "not found")]
+    (outcome,) = perform([http_step(web, gone=[404], holds={"status": {"state": "expired"}})], 0)
+    assert (outcome.ok, outcome.seen == f"{status} gone") == (done, done)
+
+
 def test_a_command_about_what_a_process_has_is_done_when_that_is_gone(tmp_path):
     child = subprocess.Popen(["sleep", "60"])
     try:
