@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -112,6 +112,19 @@ def open_files(pid: int) -> Optional[int]:
         return len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208 - names are enough, and there may be thousands
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def environment(pid: int) -> Mapping[str, str]:
+    """What the process was started with in its environment; nothing of one that is gone or ended.
+
+    :raises PermissionError: without root this works only for the user's own processes.
+    """
+    try:
+        raw = (_PROC / str(pid) / "environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    pairs = (entry.decode("utf-8", errors="replace").partition("=") for entry in raw.split(b"\0"))
+    return {name: value for name, _, value in pairs if name}
 
 
 def oom_kills() -> Optional[int]:

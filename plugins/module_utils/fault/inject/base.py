@@ -26,6 +26,10 @@ class FaultNotPossible(K2Error):  # noqa: N818 - see core.errors
     """The fault cannot be brought about here; nothing was touched."""
 
 
+class RunOver(K2Error):  # noqa: N818 - see core.errors
+    """The run that was to be hit had done its work already; it was let go on."""
+
+
 class FaultEndedEarly(K2Error):  # noqa: N818 - see core.errors
     """The fault was over before it was ended, so how long it held is not known."""
 

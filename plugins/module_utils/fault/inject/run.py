@@ -1,23 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job is killed in the middle: the process tree of the run that a worker has under way, and not the worker."""
+"""A job is killed in the middle: the process tree of the run that a worker has under way, and not the worker.
+
+In the middle is what the orchestrator calls RUNNING while the tree stands still: a process that tidies up after a run
+that is told COMPLETED already can be killed without anything being lost or seen.
+"""
 
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
 from ...core.clock import Deadline
-from ...platform.procfs import ProcessStat, is_stopped, process_tree
-from ...platform.runtime.base import NotRunning, Runtime, RuntimeFailure, send_signal
+from ...platform.prefect_runs import RUNNING, PrefectRuns
+from ...platform.procfs import ProcessStat, environment, is_stopped, process_tree
+from ...platform.runtime.base import NotRunning, Runtime, send_signal
 from ...profile.model import FailureMode, Profile, RuntimeKind, Service
-from .base import FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, Step, bracket, prove
+from .base import FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, RunOver, Step, bracket, prove
 from .steps_of import go_on
 from .unit import Process, UnitFault
 
 # Programs that only start the one that matters: the init of a container, a shell that waits for its last command.
 _WRAPPERS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash"})
 _FREEZE_S = 2.0
+# What a run had sent before it was stopped has reached the orchestrator by then.
+_UNDER_WAY_S = 0.2
+# Where Prefect's runner says in a run's environment which run it is (runner/_starter_engine.py).
+_RUN_ID = "PREFECT__FLOW_RUN_ID"
 
 
 class KillRun(UnitFault):
@@ -27,6 +38,8 @@ class KillRun(UnitFault):
         super().__init__(profile, mode, service, runtime)
         self._victim: Optional[Process] = None
         self._tree: tuple[Process, ...] = ()
+        self._orchestrator = None if profile.orchestrator is None else PrefectRuns(profile.orchestrator.url)
+        self._told = ""
         self.plan = FaultPlan(
             action=f"SIGKILL to the processes of the run that {service.unit} has under way",
             target=service.name,
@@ -52,15 +65,13 @@ class KillRun(UnitFault):
         return (*(go_on(run.pid) if run is not None else ()), *super().undo_steps())
 
     def inject(self) -> Moment:
-        """See ``Fault``. The run is looked for again: the one of ``check`` may have ended."""
+        """See ``Fault``. The run is looked for again: the one of ``check`` may have ended.
+
+        :raises RunOver: it has. Nothing was killed.
+        """
         run = _run_of(self.before.process.pid)
         if run is None:
-            raise RuntimeFailure(
-                f"the run of {self.service.name} ended before it was killed",
-                expected="a child process of the worker",
-                seen="none",
-                action="begin again with the next run",
-            )
+            raise self._over("a child process of the worker", "none")
         self._victim = run
         return bracket(lambda: self._kill(run))
 
@@ -73,9 +84,35 @@ class KillRun(UnitFault):
                 break
             for each in moving:
                 _send(each.pid, signal.SIGSTOP)
-        self._tree = tuple(Process(each.pid, each.start_ticks) for each in _living(run.pid))
-        for process in self._tree:
+        tree = tuple(Process(each.pid, each.start_ticks) for each in _living(run.pid))
+        try:
+            self._told = self._at_work(tree)
+        except BaseException:
+            for process in reversed(tree):
+                _send(process.pid, signal.SIGCONT)
+            raise
+        self._tree = tree
+        for process in tree:
             _send(process.pid, signal.SIGKILL)
+
+    def _at_work(self, tree: Sequence[Process]) -> str:
+        """What the orchestrator says of the run that stands still; empty where it cannot be asked which that is."""
+        run_id = next((found for each in tree if (found := environment(each.pid).get(_RUN_ID))), None)
+        if self._orchestrator is None or run_id is None:
+            return ""
+        time.sleep(_UNDER_WAY_S)
+        state = self._orchestrator.run(run_id).state
+        if state != RUNNING:
+            raise self._over(f"{RUNNING}, by the orchestrator", state)
+        return f" (flow run {run_id}, {state} until then)"
+
+    def _over(self, expected: str, seen: str) -> RunOver:
+        return RunOver(
+            f"the run of {self.service.name} ended before it was killed",
+            expected=expected,
+            seen=seen,
+            action="begin again with the next run",
+        )
 
     def proof(self, timeout_s: float) -> Proof:
         """See ``Fault``."""
@@ -87,7 +124,9 @@ class KillRun(UnitFault):
         left = [str(each) for each in self._tree if each.alive]
         if left:
             return Proof(False, f"{', '.join(left)} of the run still runs")
-        return Proof(True, f"the run's {self._victim} is gone, and {len(self._tree) - 1} that it had started")
+        return Proof(
+            True, f"the run's {self._victim} is gone{self._told}, and {len(self._tree) - 1} that it had started"
+        )
 
     def _differences(self) -> tuple[str, ...]:
         left = [str(each) for each in self._tree if each.alive]

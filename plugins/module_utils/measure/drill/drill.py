@@ -38,6 +38,8 @@ STEADY_S = 90.0
 # Until every rule was evaluated with its shorter waits, and what fires always has arrived again.
 _HEALTHY_S = 30.0
 _LOOK_S = 1.0
+# From the drill's beginning: what showed because of an earlier step. Rules here look back five minutes.
+_QUIET_S = 400.0
 # Prometheus tells again of what fires once a minute.
 _TOLD_AGAIN_S = 90.0
 _RUNBOOK_S = 5.0
@@ -75,7 +77,7 @@ def plan_drill(profile: Profile, plans: Sequence[AlertPlan], request: DrillReque
 
 def at_most_s(rounds: Sequence[DrillRound], request: DrillRequest) -> float:
     """How long all of it takes at most; once that is over watchdogs put back whatever is left."""
-    return sum(each.hold_s + request.fire_s + STEADY_S for each in rounds) + request.over_s + _AROUND_S
+    return sum(each.hold_s + request.fire_s + STEADY_S for each in rounds) + _QUIET_S + request.over_s + _AROUND_S
 
 
 def drill(
@@ -124,6 +126,8 @@ class _Drill:
         self._keep = keep
         self._progress = progress
         self._deadline = Deadline.after(at_most_s(rounds, request))
+        # For all rounds together, from the first look on.
+        self._quiet = Deadline.after(_QUIET_S)
         self._held: list[Held] = []
         self._dead_man: Optional[DeadManSeen] = None
 
@@ -140,7 +144,9 @@ class _Drill:
             intervals = {rule.name: group.interval_s for group in before.groups for rule in group.rules}
             live = LiveAlerts(self._profile, self._monitoring, deployed_rules, intervals)
             synthetic = self._begin_synthetic(deployed_rules)
-            for each in self._rounds:
+            # What shows still of an earlier fault has time to be over meanwhile.
+            for each in sorted(self._rounds, key=lambda each: bool(live.active(each))):
+                self._await_quiet(each, live)
                 self._round(each, live)
             live.wait_over(Deadline.after(self._request.over_s), self._tell)
             drilled_waits(live.seen, {rule.name: rule for _, rule in self._monitoring.prometheus.alerting_rules()})
@@ -237,6 +243,12 @@ class _Drill:
                 if not answer.ok:
                     wrong.append(f"{service.name}: {answer.detail}")
         return wrong
+
+    def _await_quiet(self, each: DrillRound, live: LiveAlerts) -> None:
+        """Wait until no alert of a round is there without its faults; one that stays is told with the alert."""
+        while not self._quiet.passed and (names := live.active(each)):
+            self._tell(f"until what was before shows no more: {', '.join(names)}, {self._quiet.remaining():.0f} s left")
+            time.sleep(_LOOK_S)
 
     def _await_healthy(self) -> None:
         """Wait until all rules were evaluated, and until Prometheus knows again whom to tell: for some seconds after it

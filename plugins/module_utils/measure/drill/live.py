@@ -50,6 +50,18 @@ class LiveAlerts:
         """What is known of each so far."""
         return tuple(seen for _, seen in self._seen)
 
+    def active(self, each: DrillRound) -> tuple[str, ...]:
+        """Which alerts of a round are there without its faults: what was broken before the drill may still show."""
+        rules = [rule for _, rule in self._monitoring.prometheus.alerting_rules()]
+        there = {(rule.name, tuple(alert.labels.items())) for rule in rules for alert in rule.alerts}
+        return tuple(
+            alert.plan.name
+            for alert in each.alerts
+            if any(
+                name == alert.plan.name and has_labels(Occurrence(dict(labels)), alert.labels) for name, labels in there
+            )
+        )
+
     def run(self, each: DrillRound, faults: HeldFaults, fire_s: float, tell: Tell) -> None:
         """Bring the faults of one round about, and hold each until its alerts arrived or ``fire_s`` beyond their time.
 
@@ -85,6 +97,8 @@ class LiveAlerts:
             fitting = first_rule([one for one in rules if one.name == alert.plan.name], alert.labels)
             if fitting is not None and not self._arrived(alert, seen):
                 seen.evaluation = evaluation_of(self._monitoring.prometheus, fitting)
+                if any(has_labels(Occurrence(labels), alert.labels) for labels in self._ignored[seen.name]):
+                    seen.problems.append("it was there before its fault, so nothing tells what that has caused")
 
     def ended(self, each: DrillRound, held: Sequence[Held]) -> None:
         """Note when the faults of a round were ended."""

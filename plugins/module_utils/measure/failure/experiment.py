@@ -17,7 +17,7 @@ from typing import Optional
 from ...core.clock import NS_PER_S, Deadline, monotonic_ns, read_clock
 from ...core.errors import K2Error
 from ...core.progress import Progress
-from ...fault.inject.base import Fault, FaultEndedEarly, FaultNotPossible, Moment
+from ...fault.inject.base import Fault, FaultEndedEarly, Moment
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.runtime.factory import runtime_of
@@ -25,6 +25,7 @@ from ...profile.failures import HELD
 from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
 from ..recovery.cold import ColdOptions, ColdWatch
 from ..recovery.result import FailureResult
+from .begin import bring_about, hit_a_run
 from .guard import FaultGuard, undo_earlier
 from .heard import Heard
 from .quiet import PlannedSilence
@@ -112,44 +113,31 @@ class _Experiment:
         with Watching(self._profile, self._mode, self._service, self._request.settle_s) as watching:
             self._tell("until all is steady")
             watching.wait_steady(self._request.steady_s, Deadline.after(self._request.steady_timeout_s))
-            self._prepare()
             with Heard(self._profile, partial(runtime_of, self._profile)) as heard:
-                guard = self._guard()
-                watching.end_baseline()
-                seen = Seen(clock.utc_us, clock.monotonic_ns, self._inject(guard))
+                guard, injected = self._begin(watching)
+                seen = Seen(clock.utc_us, clock.monotonic_ns, injected)
                 watching.note_fault(seen.injected)
                 self._measure(watching, guard, seen)
                 return self._end(watching, guard, seen, heard)
 
     # -- acts --------------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
-        """Note how things stand, and wait for a run where one is to be hit."""
+    def _begin(self, watching: Watching) -> tuple[FaultGuard, Moment]:
+        """Note how things stand, wait for a run where one is to be hit, and bring the fault about."""
         if self._cold is not None:
             self._cold.before()
+        what = f"{self._mode.name} on {self._service.name}"
+        guarded = partial(self._guarded, watching)
         if self._cold is None or self._mode.action is not FaultAction.KILL_RUN:
-            self._fault.check()
-            return
-        self._tell("until a run is at work")
+            return bring_about(self._fault, guarded, what, self._tell)
         deadline = Deadline.after(self._request.run_timeout_s)
-        while True:
-            self._cold.await_running(deadline)
-            try:
-                self._fault.check()
-                return
-            except FaultNotPossible:
-                # That run was over sooner than most: the next one.
-                if deadline.passed:
-                    raise
+        return hit_a_run(self._fault, guarded, what, self._tell, self._cold, deadline)
 
-    def _guard(self) -> FaultGuard:
+    def _guarded(self, watching: Watching) -> FaultGuard:
+        watching.end_baseline()
         deadline = Deadline.after(at_most_s(self._request, self._mode))
         parameters = {"mode": self._mode.name, "service": self._service.name}
         return FaultGuard(self._journal, self._fault, self._request.run_id, parameters, deadline)
-
-    def _inject(self, guard: FaultGuard) -> Moment:
-        self._tell(self._fault.plan.action)
-        return guard.inject(f"{self._mode.name} on {self._service.name}")
 
     def _measure(self, watching: Watching, guard: FaultGuard, seen: Seen) -> None:
         """From the proof to the return; what goes wrong is told in ``seen``."""

@@ -57,8 +57,8 @@ class PlannedSilence:
         end_us = now_us + round(self._at_most_s * 1e6)
         self.silence_id = client.silence(matchers, now_us, end_us, SILENCE_AUTHOR, self._comment)
         path = f"{client.api.url}/api/v2/silence/{self.silence_id}"
-        # Alertmanager calls it an error to expire what has expired: what counts is what it then says of it. One that was
-        # killed has lost the silences since its last snapshot, of 15 minutes ago at most.
+        # Alertmanager calls it an error to expire what has expired: what counts is what it then says of it. One that
+        # was killed has lost the silences since its last snapshot, of 15 minutes ago at most.
         is_expired = {"status": {"state": "expired"}}
         expired = {"op": "http", "method": "GET", "url": path, "ok": [200], "gone": [404], "holds": is_expired}
         self._steps = ({"op": "http", "method": "DELETE", "url": path, "ok": [200, 404, 500], "verify": expired},)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,13 +19,14 @@ from ...core.clock import NS_PER_S, Deadline, monotonic_ns, read_clock
 from ...core.errors import K2Error
 from ...core.progress import Progress
 from ...core.suggest import did_you_mean
-from ...fault.inject.base import Fault, FaultNotPossible, Moment, Proof
+from ...fault.inject.base import Fault, Moment, Proof
 from ...fault.inject.held import held_fault
 from ...fault.journal import Journal
 from ...fault.lock import PlatformLock
 from ...platform.runtime.factory import runtime_of
 from ...profile.model import FailureMode, FaultAction, Profile, RecoveryPoint, Service
 from ...profile.runbooks import runbook_modes
+from ..failure.begin import bring_about, hit_a_run
 from ..failure.guard import WATCHDOG, FaultGuard, undo_earlier
 from ..failure.request import UnknownFailure
 from ..failure.watching import Watching
@@ -179,6 +181,7 @@ class _Run:
         self._cold = mode.recovery_at is RecoveryPoint.NEXT_RUN and profile.watermarks is not None
         self._trial = Trial(mode.name, service.name, fault.plan.action, started_us=read_clock().utc_us)
         self._service = service
+        self._before: Optional[dict[str, Optional[float]]] = None
 
     def run(self) -> Trial:
         trial = self._trial
@@ -187,47 +190,33 @@ class _Run:
             watching.wait_steady(STEADY_S, Deadline.after(self._request.steady_timeout_s))
             self._tell("its diagnosis on the healthy platform")
             trial.healthy = [self._shell.check_healthy(step, PATIENCE_S) for step in self._page.diagnosis]
-            self._prepare()
-            before = self._marks()
-            guard = self._guard()
-            watching.end_baseline()
-            injected = self._inject(guard)
+            guard, injected = self._begin(watching)
             try:
-                self._follow(watching, injected, before)
+                self._follow(watching, injected)
             except K2Error as error:
                 trial.error = str(error)
             except Exception as error:  # noqa: BLE001 - the platform is broken just now: whatever it is, the undo comes first
                 trial.error = f"{type(error).__name__}: {error}"
             return self._end(guard)
 
-    def _prepare(self) -> None:
-        """Where a run is to be hit, have one at work; else see once more that the fault is possible."""
+    def _begin(self, watching: Watching) -> tuple[FaultGuard, Moment]:
+        what = f"{self._mode.name} on {self._service.name}"
+        guarded = partial(self._guarded, watching)
         if self._mode.action is not FaultAction.KILL_RUN:
-            self._fault.check()
-            return
-        self._tell("until a run is at work")
+            return bring_about(self._fault, guarded, what, self._tell)
         cold = ColdWatch(self._profile, ColdOptions(ask_for_run=True))
         cold.before()
-        deadline = Deadline.after(self._request.run_timeout_s)
-        while True:
-            cold.await_running(deadline)
-            try:
-                self._fault.check()
-                return
-            except FaultNotPossible:
-                if deadline.passed:
-                    raise
+        return hit_a_run(self._fault, guarded, what, self._tell, cold, Deadline.after(self._request.run_timeout_s))
 
-    def _guard(self) -> FaultGuard:
+    def _guarded(self, watching: Watching) -> FaultGuard:
+        """All is ready, and how things stand is noted: right before the fault, whatever was waited for."""
+        watching.end_baseline()
+        self._before = self._marks()
         deadline = Deadline.after(self._request.limit_s + _MARGIN_S)
         parameters = {"runbook": self._mode.name, "service": self._service.name}
         return FaultGuard(self._journal, self._fault, self._request.run_id, parameters, deadline)
 
-    def _inject(self, guard: FaultGuard) -> Moment:
-        self._tell(self._fault.plan.action)
-        return guard.inject(f"{self._mode.name} on {self._service.name}")
-
-    def _follow(self, watching: Watching, injected: Moment, before: Optional[dict[str, Optional[float]]]) -> None:
+    def _follow(self, watching: Watching, injected: Moment) -> None:
         trial = self._trial
         limit = Deadline.after(self._request.limit_s)
         trial.proof = self._fault.proof(PROOF_S)
@@ -245,7 +234,7 @@ class _Run:
         mended = monotonic_ns()
         self._tell("until all is well")
         not_back = watching.not_back(injected, Deadline.after(STEADY_AFTER_S))
-        trial.not_steady = ", ".join(not_back) or self._cold_behind(before)
+        trial.not_steady = ", ".join(not_back) or self._cold_behind()
         trial.steady = not trial.not_steady
         if trial.steady:
             trial.recovered_s = (_seconds(injected.high_ns, mended), _seconds(injected.low_ns, monotonic_ns()))
@@ -268,8 +257,9 @@ class _Run:
         rows = read_watermarks(section).rows
         return {name: rows.get(name) for name in section.sources or rows}
 
-    def _cold_behind(self, before: Optional[dict[str, Optional[float]]]) -> str:
+    def _cold_behind(self) -> str:
         """Empty once every watermark lies beyond where it was before the fault, else which does not."""
+        before = self._before
         if before is None:
             return ""
         deadline = Deadline.after(COLD_S)
