@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.k2.hardening.plugins.module_utils.core.errors import K2Error
 from ansible_collections.k2.hardening.plugins.module_utils.fault.journal import Journal
+from ansible_collections.k2.hardening.plugins.module_utils.measure.drill import drill as drill_module
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.drill import drill
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.plan import read_plans
 from ansible_collections.k2.hardening.plugins.module_utils.measure.drill.request import DrillRequest
@@ -127,6 +128,16 @@ def test_a_whole_drill(platform: Watched, tmp_path: Path, journal: Journal) -> N
     assert (platform.rules.read_bytes(), platform.routes.read_bytes()) == before
     assert journal.open_entries() == []
     assert platform.state("front") is State.RUNNING
+
+
+def test_nothing_follows_from_an_alert_that_was_there_before_its_fault(
+    platform: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill_module, "_QUIET_S", 3.0)
+    plan = {"name": "Watchdog", "labels": {"severity": "info"}, "mode": "front_down"}
+    found = drill(platform.profile(), read_plans([plan]), DrillRequest(fire_s=5, over_s=10), tmp_path)
+    doubt, _ = missing(found, "Watchdog")
+    assert doubt == ["it was there before its fault, so nothing tells what that has caused"]
 
 
 def test_a_text_in_which_more_than_waits_would_change_is_not_drilled(

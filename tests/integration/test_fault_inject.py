@@ -9,11 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,16 @@ from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.base imp
     FaultEndedEarly,
     FaultNotPossible,
     Mechanism,
+    RunOver,
     Step,
 )
 from ansible_collections.k2.hardening.plugins.module_utils.fault.inject.factory import fault_for
 from ansible_collections.k2.hardening.plugins.module_utils.fault.steps import perform
-from ansible_collections.k2.hardening.plugins.module_utils.platform.procfs import is_stopped, process_tree
+from ansible_collections.k2.hardening.plugins.module_utils.platform.procfs import (
+    ProcessStat,
+    is_stopped,
+    process_tree,
+)
 from ansible_collections.k2.hardening.plugins.module_utils.platform.runtime.base import State
 from ansible_collections.k2.hardening.plugins.module_utils.profile.model import FaultAction
 from ansible_collections.k2.hardening.plugins.module_utils.profile.parse import parse_profile
@@ -61,10 +68,11 @@ killasgroup=true
 """
 # A worker with an idle helper and then a run, which has started two processes of its own.
 WORKER = """
-import signal, subprocess, time
+import os, signal, subprocess, time
 subprocess.Popen(["sleep", "900"])
 time.sleep(0.3)
-subprocess.Popen(["/bin/sh", "-c", "sleep 901 & sleep 902; true"])
+run = {**os.environ, "PREFECT__FLOW_RUN_ID": "r1"}
+subprocess.Popen(["/bin/sh", "-c", "sleep 901 & sleep 902; true"], env=run)
 signal.pause()
 """
 
@@ -290,6 +298,66 @@ def test_a_run_is_killed_with_all_its_processes_and_nothing_else(site: Site) -> 
     assert left == [each.pid for each in tree[:3]]
     assert (fault.heal(), fault.mechanism(), fault.restored()) == (None, Mechanism.HEALED_ITSELF, ())
     undo(fault.undo_steps())
+
+
+@contextmanager
+def orchestrator(state: str) -> Iterator[dict[str, Any]]:
+    """The section of one that tells this state of run r1."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args: object) -> None: ...
+
+        def do_GET(self) -> None:
+            known = self.path == "/api/flow_runs/r1"
+            body = json.dumps({"id": "r1", "name": "quick-heron", "state_type": state}).encode() if known else b"{}"
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        yield {"k2_orchestrator": {"url": url, "deployments": [{"name": "flow/each", "interval_s": 60}]}}
+        server.shutdown()
+
+
+class TestARunThatTheOrchestratorKnows:
+    @pytest.fixture
+    def tree(self, site: Site) -> list[ProcessStat]:
+        site.bench.runtime.stop("worker", 20)
+        site.bench.runtime.start("worker", 20)
+        main = site.running("worker")
+        return eventually(lambda: process_tree(main), lambda found: len(found) == 6)
+
+    def test_it_is_killed_while_it_is_running(self, site: Site, tree: list[ProcessStat]) -> None:
+        with orchestrator("RUNNING") as section:
+            fault = site.fault_of(section, "kill_run", "worker")
+            fault.check()
+            fault.inject()
+        proof = fault.proof(5)
+        assert (proof.proven, "flow run r1, RUNNING until then" in proof.what) == (True, True)
+
+    @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
+    def test_it_is_let_go_on_once_it_is_over(self, site: Site, tree: list[ProcessStat], state: str) -> None:
+        with orchestrator(state) as section:
+            fault = site.fault_of(section, "kill_run", "worker")
+            fault.check()
+            with pytest.raises(RunOver, match=f"seen: {state}"):
+                fault.inject()
+        assert not fault.proof(0).proven
+        main = site.running("worker")
+        assert [each.pid for each in process_tree(main)] == [each.pid for each in tree]
+        eventually(lambda: [each for each in process_tree(main) if is_stopped(each)], lambda stopped: not stopped)
+
+    def test_it_goes_on_where_nobody_can_be_asked(self, site: Site, tree: list[ProcessStat]) -> None:
+        with orchestrator("RUNNING") as section:
+            pass
+        fault = site.fault_of(section, "kill_run", "worker")
+        fault.check()
+        with pytest.raises(K2Error, match="Prefect"):
+            fault.inject()
+        eventually(lambda: [p for p in process_tree(site.running("worker")) if is_stopped(p)], lambda still: not still)
 
 
 def test_a_worker_without_a_run_is_left_alone(site: Site) -> None:

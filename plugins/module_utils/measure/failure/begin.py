@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The beginning of a fault: seen to be possible, guarded, brought about. Where a run is to be hit, one is waited for."""
+"""The beginning of a fault: seen to be possible, guarded, brought about; a run that is to be hit is waited for."""
 
 from __future__ import annotations
 
