@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+# Programs that only start the one that matters: the init of a container, a shell that waits for its last command.
+WRAPPERS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash"})
 _PROC = Path("/proc")
 
 
@@ -112,6 +114,14 @@ def open_files(pid: int) -> Optional[int]:
         return len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208 - names are enough, and there may be thousands
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def command_of(pid: int) -> str:
+    """The name of the process's program, cut to 15 characters by the kernel; empty of one that is gone."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def environment(pid: int) -> Mapping[str, str]:

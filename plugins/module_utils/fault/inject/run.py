@@ -10,20 +10,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Optional
 
 from ...core.clock import Deadline
 from ...platform.prefect_runs import RUNNING, PrefectRuns
-from ...platform.procfs import ProcessStat, environment, is_stopped, process_tree
+from ...platform.procfs import WRAPPERS, ProcessStat, command_of, environment, is_stopped, process_tree
 from ...platform.runtime.base import NotRunning, Runtime, send_signal
 from ...profile.model import FailureMode, Profile, RuntimeKind, Service
 from .base import FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, RunOver, Step, bracket, prove
 from .steps_of import go_on
 from .unit import Process, UnitFault
 
-# Programs that only start the one that matters: the init of a container, a shell that waits for its last command.
-_WRAPPERS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash"})
 _FREEZE_S = 2.0
 # What a run had sent before it was stopped has reached the orchestrator by then.
 _UNDER_WAY_S = 0.2
@@ -142,16 +139,9 @@ def _run_of(worker: int) -> Optional[Process]:
         if not children:
             return None
         newest = max(children, key=lambda each: each.start_ticks)
-        if _command(parent) not in _WRAPPERS or len(children) > 1:
+        if command_of(parent) not in WRAPPERS or len(children) > 1:
             return Process(newest.pid, newest.start_ticks)
         parent = newest.pid
-
-
-def _command(pid: int) -> str:
-    try:
-        return (Path("/proc") / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _living(root: int) -> list[ProcessStat]:

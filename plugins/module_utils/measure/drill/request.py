@@ -10,7 +10,7 @@ from typing import Optional
 from ...core.errors import K2Error
 from ...platform.alert_receiver import AlertReceiver
 from ...platform.alertmanager import AlertmanagerClient
-from ...platform.procfs import read_stat
+from ...platform.procfs import WRAPPERS, command_of, process_tree
 from ...platform.prometheus import PrometheusClient
 from ...platform.runtime.factory import runtime_of
 from ...profile.alerting import Server
@@ -103,6 +103,20 @@ def service_at(profile: Profile, url: Optional[str]) -> Optional[Service]:
     return None
 
 
+def _program(main: int) -> Optional[str]:
+    """The program of a unit's main process, or of its child where the main one is a container's init.
+
+    As a path that can be run from here, whatever the process's root directory.
+    """
+    tree = process_tree(main)
+    inner = next((each for each in tree if command_of(each.pid) not in WRAPPERS), None)
+    if inner is None:
+        return None
+    link = Path(f"/proc/{inner.pid}/exe")
+    here = link.resolve()
+    return str(here if here.exists() and here.samefile(link) else link)
+
+
 def program_of(profile: Profile, asked: Optional[str]) -> str:
     """The Prometheus program to feed: the one asked for, else the one that runs.
 
@@ -113,8 +127,8 @@ def program_of(profile: Profile, asked: Optional[str]) -> str:
     service = service_at(profile, profile.alerting.prometheus_url if profile.alerting else None)
     if service is not None and service.not_available is None:
         pid = runtime_of(profile, service).status(service.unit).pid
-        if pid is not None and read_stat(pid) is not None:
-            return str((Path("/proc") / str(pid) / "exe").resolve())
+        if pid is not None and (program := _program(pid)) is not None:
+            return program
     raise DrillNotPossible(
         "no Prometheus for synthetic series is known",
         expected="prometheus_program, or a service of k2_services at k2_alerting.prometheus_url that runs",

@@ -13,6 +13,8 @@ from typing import Optional
 
 from ...profile.model import Platform, RuntimeKind
 
+BOX = "box"
+
 
 @dataclass(frozen=True)
 class Commands:
@@ -33,13 +35,32 @@ class Commands:
 
 
 def commands_for(platform: Platform, runtime: RuntimeKind, unit: str) -> Commands:
-    """The commands on ``unit``, a name or a shell variable (``$unit``)."""
-    word = unit if unit.startswith("$") else shlex.quote(unit)
+    """The commands on ``unit``, a name or what a shell puts in place of one (``$unit``)."""
+    word = unit if unit.startswith("$") else unit_word(platform, runtime, unit)
     if runtime is RuntimeKind.DOCKER:
         return _docker(word)
     if runtime is RuntimeKind.SYSTEMD:
         return _systemd(word)
     return _supervisor(word, platform.runtimes[runtime.value].socket)
+
+
+def unit_word(platform: Platform, runtime: RuntimeKind, unit: str) -> str:
+    """What to type for a unit. A container of a Compose project may go by its key there: ``box`` finds its name."""
+    word = shlex.quote(unit)
+    settings = platform.runtimes.get(runtime.value)
+    by_key = runtime is RuntimeKind.DOCKER and settings is not None and settings.project
+    return f"$({BOX} {word})" if by_key else word
+
+
+def box(platform: Platform) -> tuple[str, ...]:
+    """The function ``box``: a container's name, from that name or from its key in the Compose file."""
+    settings = platform.runtimes.get(RuntimeKind.DOCKER.value)
+    if settings is None or not settings.project:
+        return ()
+    name = "--format '{{.Names}}'"
+    labels = f"--filter label=com.docker.compose.project={shlex.quote(settings.project)}"
+    labels += ' --filter "label=com.docker.compose.service=$1"'
+    return (rf'{BOX}() {{ docker ps -a {name} --filter "name=^/$1\$" | grep . || docker ps -a {name} {labels}; }}',)
 
 
 def overview(platform: Platform, units: Mapping[RuntimeKind, Sequence[str]]) -> tuple[str, ...]:

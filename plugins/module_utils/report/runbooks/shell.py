@@ -8,7 +8,7 @@ import shlex
 from typing import Optional
 
 from ...profile.model import HttpProbe, Probe, Profile, Service, SqlProbe, TcpProbe
-from .commands import preparation
+from .commands import BOX, box, preparation
 
 _ID = 'import json, sys; print(json.load(sys.stdin)["id"])'
 _TYPE = 'import json, sys; print(json.load(sys.stdin)["state_type"])'
@@ -25,7 +25,12 @@ def setup_lines(profile: Profile, used: Optional[str] = None) -> tuple[str, ...]
     :arg used: commands; functions that none of them calls are left out. All of them by default.
     """
     lines = [*preparation(profile.platform), *profile.runbooks.prepare]
-    for names, make in ((("ch",), _clickhouse), (("lag",), _lag), (("offload_now", "offload_last"), _offload)):
+    for names, make in (
+        ((BOX,), lambda profile: list(box(profile.platform))),
+        (("ch",), _clickhouse),
+        (("lag",), _lag),
+        (("offload_now", "offload_last"), _offload),
+    ):
         if used is None or any(re.search(rf"\b{name}\b", used) for name in names):
             lines += make(profile)
     return tuple(lines)

@@ -9,7 +9,7 @@ from typing import Optional
 
 from ...measure.runbook.expectation import Condition, Expectation, Kind
 from ...profile.model import Profile, Service
-from .commands import Commands, commands_for
+from .commands import Commands, commands_for, unit_word
 from .shell import probe_command
 
 
@@ -48,10 +48,12 @@ def subject_of(profile: Profile, names: tuple[str, ...]) -> Optional[Subject]:
     if len(services) == 1:
         unit, probe = first.unit, probe_command(profile, first)
         commands = commands_for(profile.platform, first.runtime, unit)
-        return Subject(first, commands, unit, first.name, first.exchange or "", probe)
+        word = unit_word(profile.platform, first.runtime, unit)
+        return Subject(first, commands, word, first.name, first.exchange or "", probe)
     cases = []
     for service in services:
-        words = [f"unit={shlex.quote(service.unit)}", f"exchange={shlex.quote(service.exchange or '')}"]
+        unit = unit_word(profile.platform, service.runtime, service.unit)
+        words = [f"unit={unit}", f"exchange={shlex.quote(service.exchange or '')}"]
         probe = probe_command(profile, service) or "true"
         cases.append(f"  {shlex.quote(service.name)}) {' '.join(words)}; probe() {{ {probe}; }} ;;")
     others = ", ".join(service.name for service in services[1:])
