@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -24,6 +25,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks impo
     known_runbooks,
     runbook_modes,
 )
+from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.commands import box
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.measured import Evidence
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.render import (
     Rendered,
@@ -231,6 +233,33 @@ def test_commands_are_those_of_the_runtime(k2_secrets: dict[str, str], tmp_path:
     assert "docker network connect --ip 172.28.0.20" in pages["clickhouse_partition"]
     assert "nsenter -t" in pages["exchange_partition"]
     assert "supervisorctl" not in "".join(pages.values())
+    assert "box" not in pages["broker_restart"]
+    lab = texts(load_profile(str(ROOT / "inventory" / "lab_docker"), "localhost"), tmp_path)
+    assert "docker start $(box kafka)" in lab["broker_restart"]
     betting = texts(parse_profile(BETTING), tmp_path)
     assert "systemctl start odds-api.service" in betting["odds_crash"]
     assert "--[ds]port 6379" in betting["ledger_cut"]
+
+
+# Says of a container called k2-kafka, whose key is kafka, what `docker ps` would: only with the filters that are given.
+DOCKER = """\
+#!/bin/sh
+case "$*" in
+  *"name=^/k2-kafka$"* | *"project=k2 --filter label=com.docker.compose.service=kafka"*) echo k2-kafka ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("asked", "found"), [("kafka", "k2-kafka"), ("k2-kafka", "k2-kafka"), ("minio", "")])
+def test_a_container_is_found_by_its_name_and_by_its_key(tmp_path: Path, asked: str, found: str) -> None:
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    lines = box(load_profile(str(ROOT / "inventory" / "lab_docker"), "localhost").platform)
+    done = subprocess.run(
+        ["bash", "-c", "\n".join((*lines, f"box {asked}"))],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == found
