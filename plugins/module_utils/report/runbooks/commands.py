@@ -92,9 +92,11 @@ def project_network(platform: Platform) -> Optional[str]:
     settings = platform.runtimes.get(RuntimeKind.DOCKER.value)
     if settings is None:
         return None
-    names = "|".join(settings.networks) or "default"
     label = f" --filter label=com.docker.compose.project={settings.project}" if settings.project else ""
-    return f"docker network ls{label} --format '{{{{.Name}}}}' | grep -E -m 1 '(^|_)({names})$'"
+    # A project whose network the profile does not name has the one that Compose made for it, whatever that is called.
+    names = "|".join(settings.networks) or ("" if settings.project else "default")
+    which = f"grep -E -m 1 '(^|_)({names})$'" if names else "head -n 1"
+    return f"docker network ls{label} --format '{{{{.Name}}}}' | {which}"
 
 
 def _supervisor(unit: str, socket: str) -> Commands:

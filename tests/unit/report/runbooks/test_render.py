@@ -236,6 +236,7 @@ def test_commands_are_those_of_the_runtime(k2_secrets: dict[str, str], tmp_path:
     assert "box" not in pages["broker_restart"]
     lab = texts(load_profile(str(ROOT / "inventory" / "lab_docker"), "localhost"), tmp_path)
     assert "docker start $(box kafka)" in lab["broker_restart"]
+    assert "project=k2 --format '{{.Name}}' | head -n 1)" in lab["clickhouse_partition"]
     betting = texts(parse_profile(BETTING), tmp_path)
     assert "systemctl start odds-api.service" in betting["odds_crash"]
     assert "--[ds]port 6379" in betting["ledger_cut"]
