@@ -133,8 +133,8 @@ def environment(pid: int) -> Mapping[str, str]:
         raw = (_PROC / str(pid) / "environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return {}
-    pairs = (entry.decode("utf-8", errors="replace").partition("=") for entry in raw.split(b"\0"))
-    return {name: value for name, _, value in pairs if name}
+    entries = (entry.decode("utf-8", errors="replace") for entry in raw.split(b"\0") if b"=" in entry)
+    return dict(entry.split("=", 1) for entry in entries)
 
 
 def oom_kills() -> Optional[int]:
