@@ -20,7 +20,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ OUTPUT = ROOT / "tests" / "output"
 # Processes among which the integration tests are shared. They wait for labs and deadlines more than they compute, but a
 # lab takes half a core even when nobody asks anything of it.
 SHARES = int(os.environ.get("K2_TEST_SHARES", "2"))
-# Of a failure, told once more below all stages: the log may be far away, or gone with the machine.
+# Of a failure, told once more above the table at the end: the log may be far away, or gone with the machine.
 TOLD_LINES = 25
 
 T = TypeVar("T")
@@ -146,15 +146,14 @@ def last_number(pattern: str, text: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def end_of(text: str, what: str = "the end of its output") -> str:
-    """What a command that failed said last."""
+def end_of(text: str, what: str) -> str:
+    """What a command or a test that failed said last; ``what`` is its name."""
     return "\n    ".join((what, *[line for line in text.splitlines() if line.strip()][-TOLD_LINES:]))
 
 
 def lint(log: Log) -> tuple[int, Count]:
     code, text = log.run("tests/lint.sh")
-    failed = last_number(r"(?m)^\d+ passed, (\d+) failed", text)
-    return code, Count(last_number(r"(?m)^(\d+) passed", text), failed, (end_of(text),) if code else ())
+    return code, Count(last_number(r"(?m)^(\d+) passed", text), last_number(r"(?m)^\d+ passed, (\d+) failed", text))
 
 
 def pytest(log: Log, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, Count]:
@@ -214,7 +213,7 @@ def sanity(log: Log) -> tuple[int, Count]:
     failed = last_number(r"The (\d+) sanity test\(s\) listed below", text)
     if code and not failed:
         failed = 1
-    return code, Count(ran - failed, failed, (end_of(text),) if code else ())
+    return code, Count(ran - failed, failed)
 
 
 def molecule(log: Log) -> tuple[int, Count]:
@@ -288,6 +287,8 @@ def run_stage(name: str, log: Log) -> Outcome:
         code, count, why = 1, Count(0, 1), str(error)
     if why and not count.failed:
         count = Count(count.passed, 1, count.told)
+    if why and not count.told and log.path.exists():
+        count = replace(count, told=(end_of(log.path.read_text(encoding="utf-8"), str(log.path.relative_to(ROOT))),))
     return Outcome(name, count, time.monotonic() - begun, why)
 
 
@@ -314,14 +315,14 @@ def main(names: list[str]) -> int:
         return 2
     OUTPUT.mkdir(parents=True, exist_ok=True)
     outcomes = run_stages(names or list(STAGES))
+    for outcome in outcomes:
+        for failure in outcome.count.told:
+            print(f"failed in {outcome.stage}: {failure}")
     print(f"\n{'stage':<14} {'result':<8} {'passed':>6} {'failed':>6} {'seconds':>8}")
     for outcome in outcomes:
         result = "FAILED" if outcome.why else "ok"
         numbers = f"{outcome.count.passed:>6} {outcome.count.failed:>6} {outcome.seconds:>8.1f}"
         print(f"{outcome.stage:<14} {result:<8} {numbers}  {outcome.why}".rstrip())
-    for outcome in outcomes:
-        for failure in outcome.count.told:
-            print(f"failed in {outcome.stage}: {failure}")
     print(f"logs: {OUTPUT.relative_to(ROOT)}/<stage>.log")
     failed = sum(outcome.count.failed for outcome in outcomes)
     print(f"{sum(outcome.count.passed for outcome in outcomes)} passed, {failed} failed")

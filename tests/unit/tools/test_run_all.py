@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_all_stages_run_whatever_fails(ran: list[str], capsys: pytest.CaptureFix
     assert "\nunit was here\n" in said
     table = {line.split()[0]: line.split()[1:] for line in said.splitlines()[-9:] if line and line.split()[0] in ran}
     assert list(table) == list(run_all.STAGES)
+    assert "failed in lint: lint.log\n    lint was here\n" in said
     assert table["lint"][0] == "FAILED"
     assert table["lint"][-3:] == ["exit", "code", "1"]
     assert table["sanity"][-3:] == ["nothing", "was", "run"]
@@ -54,3 +56,16 @@ def test_only_what_is_named_is_run_and_logged(ran: list[str], tmp_path: Path) ->
     assert ran == ["molecule", "unit"]
     assert (tmp_path / "molecule.log").read_text() == "molecule was here\n"
     assert run_all.main(["tests"]) == 2
+
+
+def test_a_failed_test_is_told_with_the_end_of_what_it_said() -> None:
+    said = "\n".join(f"line {number}" for number in range(100))
+    root = ET.fromstring(
+        '<testsuites><testsuite><testcase classname="tests.a.test_b" name="test_c">'
+        f"<failure>{said}</failure></testcase>"
+        '<testcase classname="tests.a.test_b" name="test_d" /></testsuite></testsuites>'
+    )
+    (told,) = run_all.failures(root)
+    lines = told.splitlines()
+    assert lines[0] == "tests/a/test_b::test_c"
+    assert [line.strip() for line in lines[1:]] == [f"line {number}" for number in range(100 - run_all.TOLD_LINES, 100)]

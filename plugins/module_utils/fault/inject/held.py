@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Optional
 
 from ...core.errors import K2Error
-from ...platform.prefect_runs import PrefectRuns
 from ...platform.runtime.base import Runtime, State
 from ...profile.model import FailureMode, FaultAction, Profile, RuntimeKind, Service
 from .base import Fault, FaultNotPossible, FaultPlan, Mechanism, Moment, Proof, Step, bracket, prove
@@ -90,14 +89,14 @@ class HeldKillRun(KillRun):
     def __init__(self, profile: Profile, mode: FailureMode, service: Service, runtime: Runtime) -> None:
         super().__init__(profile, mode, service, runtime)
         section = profile.orchestrator
-        if section is None or not section.deployments:
+        if self._orchestrator is None or section is None or not section.deployments:
             raise FaultNotPossible(
                 f"no schedule of {service.name} can be held back",
                 expected="k2_orchestrator with a deployment",
                 seen="none",
             )
         self._url = section.url.rstrip("/")
-        self._runs = PrefectRuns(section.url)
+        self._runs = self._orchestrator
         self._name = section.deployments[0].name
         self._deployment = ""
         self.plan = replace(

@@ -52,15 +52,8 @@ class LiveAlerts:
 
     def active(self, each: DrillRound) -> tuple[str, ...]:
         """Which alerts of a round are there without its faults: what was broken before the drill may still show."""
-        rules = [rule for _, rule in self._monitoring.prometheus.alerting_rules()]
-        there = {(rule.name, tuple(alert.labels.items())) for rule in rules for alert in rule.alerts}
-        return tuple(
-            alert.plan.name
-            for alert in each.alerts
-            if any(
-                name == alert.plan.name and has_labels(Occurrence(dict(labels)), alert.labels) for name, labels in there
-            )
-        )
+        there = self._there()
+        return tuple(alert.plan.name for alert in each.alerts if _is_among(alert, there.get(alert.plan.name, ())))
 
     def run(self, each: DrillRound, faults: HeldFaults, fire_s: float, tell: Tell) -> None:
         """Bring the faults of one round about, and hold each until its alerts arrived or ``fire_s`` beyond their time.
@@ -68,9 +61,7 @@ class LiveAlerts:
         What is held then is ended by ``faults.end()``, which is the caller's.
         """
         hold_s = each.hold_s + fire_s
-        before: dict[str, list[Mapping[str, str]]] = {}
-        for _, rule in self._monitoring.prometheus.alerting_rules():
-            before.setdefault(rule.name, []).extend(alert.labels for alert in rule.alerts)
+        before = self._there()
         held = faults.bring_about([(str(fault), self._fault(fault, hold_s)) for fault in each.faults])
         by_fault = dict(zip(each.faults, held))
         own: list[tuple[LiveAlert, AlertSeen]] = []
@@ -97,7 +88,7 @@ class LiveAlerts:
             fitting = first_rule([one for one in rules if one.name == alert.plan.name], alert.labels)
             if fitting is not None and not self._arrived(alert, seen):
                 seen.evaluation = evaluation_of(self._monitoring.prometheus, fitting)
-                if any(has_labels(Occurrence(labels), alert.labels) for labels in self._ignored[seen.name]):
+                if _is_among(alert, self._ignored[seen.name]):
                     seen.problems.append("it was there before its fault, so nothing tells what that has caused")
 
     def ended(self, each: DrillRound, held: Sequence[Held]) -> None:
@@ -142,6 +133,13 @@ class LiveAlerts:
                 seen.occurrence = with_deliveries(replace(right[0], value=value), delivered, since_us)
 
     # -- within ------------------------------------------------------------------------------------------------------
+
+    def _there(self) -> dict[str, list[Mapping[str, str]]]:
+        """The labels of every alert that is pending or fires now, by its name."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for _, rule in self._monitoring.prometheus.alerting_rules():
+            found.setdefault(rule.name, []).extend(alert.labels for alert in rule.alerts)
+        return found
 
     def _fault(self, fault: DrillFault, hold_s: float) -> Fault:
         mode = held_longer(mode_named(self._profile, fault.mode), hold_s)
@@ -202,6 +200,11 @@ def drilled_waits(seen: Sequence[AlertSeen], rules: Mapping[str, RuleRun]) -> No
     for one in seen:
         if one.name in rules:
             one.drilled_for_s = rules[one.name].duration_s
+
+
+def _is_among(alert: LiveAlert, found: Sequence[Mapping[str, str]]) -> bool:
+    """Whether one of these label sets is the alert's."""
+    return any(has_labels(Occurrence(labels), alert.labels) for labels in found)
 
 
 def _is_open(seen: AlertSeen) -> bool:

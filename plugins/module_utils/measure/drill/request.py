@@ -103,7 +103,7 @@ def service_at(profile: Profile, url: Optional[str]) -> Optional[Service]:
     return None
 
 
-def _program(main: int) -> Optional[str]:
+def program_at(main: int) -> Optional[str]:
     """The program of a unit's main process, or of its child where the main one is a container's init.
 
     As a path that can be run from here, whatever the process's root directory.
@@ -127,7 +127,7 @@ def program_of(profile: Profile, asked: Optional[str]) -> str:
     service = service_at(profile, profile.alerting.prometheus_url if profile.alerting else None)
     if service is not None and service.not_available is None:
         pid = runtime_of(profile, service).status(service.unit).pid
-        if pid is not None and (program := _program(pid)) is not None:
+        if pid is not None and (program := program_at(pid)) is not None:
             return program
     raise DrillNotPossible(
         "no Prometheus for synthetic series is known",

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
+from ...platform.runtime.engine_setup import PROJECT_LABEL
 from ...profile.model import Platform, RuntimeKind
 
+# The shell's function that finds a container (``shell.setup_lines``).
 BOX = "box"
 
 
@@ -52,17 +54,6 @@ def unit_word(platform: Platform, runtime: RuntimeKind, unit: str) -> str:
     return f"$({BOX} {word})" if by_key else word
 
 
-def box(platform: Platform) -> tuple[str, ...]:
-    """The function ``box``: a container's name, from that name or from its key in the Compose file."""
-    settings = platform.runtimes.get(RuntimeKind.DOCKER.value)
-    if settings is None or not settings.project:
-        return ()
-    name = "--format '{{.Names}}'"
-    labels = f"--filter label=com.docker.compose.project={shlex.quote(settings.project)}"
-    labels += ' --filter "label=com.docker.compose.service=$1"'
-    return (rf'{BOX}() {{ docker ps -a {name} --filter "name=^/$1\$" | grep . || docker ps -a {name} {labels}; }}',)
-
-
 def overview(platform: Platform, units: Mapping[RuntimeKind, Sequence[str]]) -> tuple[str, ...]:
     """What shows the state of all units at once, a command for each runtime."""
     lines = []
@@ -92,7 +83,7 @@ def project_network(platform: Platform) -> Optional[str]:
     settings = platform.runtimes.get(RuntimeKind.DOCKER.value)
     if settings is None:
         return None
-    label = f" --filter label=com.docker.compose.project={settings.project}" if settings.project else ""
+    label = f" --filter label={PROJECT_LABEL}={settings.project}" if settings.project else ""
     # A project whose network the profile does not name has the one that Compose made for it, whatever that is called.
     names = "|".join(settings.networks) or ("" if settings.project else "default")
     which = f"grep -E -m 1 '(^|_)({names})$'" if names else "head -n 1"

@@ -7,8 +7,9 @@ import re
 import shlex
 from typing import Optional
 
-from ...profile.model import HttpProbe, Probe, Profile, Service, SqlProbe, TcpProbe
-from .commands import BOX, box, preparation
+from ...platform.runtime.engine_setup import PROJECT_LABEL, SERVICE_LABEL
+from ...profile.model import HttpProbe, Probe, Profile, RuntimeKind, Service, SqlProbe, TcpProbe
+from .commands import BOX, preparation
 
 _ID = 'import json, sys; print(json.load(sys.stdin)["id"])'
 _TYPE = 'import json, sys; print(json.load(sys.stdin)["state_type"])'
@@ -26,7 +27,7 @@ def setup_lines(profile: Profile, used: Optional[str] = None) -> tuple[str, ...]
     """
     lines = [*preparation(profile.platform), *profile.runbooks.prepare]
     for names, make in (
-        ((BOX,), lambda profile: list(box(profile.platform))),
+        ((BOX,), _box),
         (("ch",), _clickhouse),
         (("lag",), _lag),
         (("offload_now", "offload_last"), _offload),
@@ -34,6 +35,16 @@ def setup_lines(profile: Profile, used: Optional[str] = None) -> tuple[str, ...]
         if used is None or any(re.search(rf"\b{name}\b", used) for name in names):
             lines += make(profile)
     return tuple(lines)
+
+
+def _box(profile: Profile) -> list[str]:
+    """A container's name, from that name or from its key in the Compose file."""
+    settings = profile.platform.runtimes.get(RuntimeKind.DOCKER.value)
+    if settings is None or not settings.project:
+        return []
+    name = "--format '{{.Names}}'"
+    labels = f'--filter label={PROJECT_LABEL}={shlex.quote(settings.project)} --filter "label={SERVICE_LABEL}=$1"'
+    return [rf'{BOX}() {{ docker ps -a {name} --filter "name=^/$1\$" | grep . || docker ps -a {name} {labels}; }}']
 
 
 def _clickhouse(profile: Profile) -> list[str]:

@@ -25,7 +25,6 @@ from ansible_collections.k2.hardening.plugins.module_utils.profile.runbooks impo
     known_runbooks,
     runbook_modes,
 )
-from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.commands import box
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.measured import Evidence
 from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.render import (
     Rendered,
@@ -33,6 +32,7 @@ from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.rende
     page_texts,
     render_runbooks,
 )
+from ansible_collections.k2.hardening.plugins.module_utils.report.runbooks.shell import setup_lines
 
 ROOT = Path(__file__).resolve().parents[4]
 TEMPLATES = ROOT / "roles" / "runbooks" / "templates"
@@ -255,7 +255,7 @@ esac
 def test_a_container_is_found_by_its_name_and_by_its_key(tmp_path: Path, asked: str, found: str) -> None:
     (tmp_path / "docker").write_text(DOCKER)
     (tmp_path / "docker").chmod(0o755)
-    lines = box(load_profile(str(ROOT / "inventory" / "lab_docker"), "localhost").platform)
+    lines = setup_lines(load_profile(str(ROOT / "inventory" / "lab_docker"), "localhost"), "box")
     done = subprocess.run(
         ["bash", "-c", "\n".join((*lines, f"box {asked}"))],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
